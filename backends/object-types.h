@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib-object.h>
+
+/*
+ * The one table of types: QEMU's names, GTypes, parents.  "object",
+ * "memory-backend" and other abstract types are listed too.
+ */
+typedef struct {
+    const char *name;
+    const char *parent; /* NULL for the root */
+    gboolean abstract;
+    GType (*get_type)(void);
+} HmObjectType;
+
+/** The rows of the table; *@n says how many. */
+const HmObjectType *hm_object_types(guint *n);
+/** (nullable): by QEMU's name. */
+const HmObjectType *hm_object_type_find(const char *name);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/object.h>
+#include "util/props.h"
+
+struct _HostmemObject {
+    GObject parent_instance;
+
+    char *id;
+    gint holds;         /* atomic */
+    GMutex change_lock; /* serializes changes after creation */
+    gboolean complete;  /* creation succeeded; written once, atomic */
+};
+
+/*
+ * A class gives its QOM name, its rows (hm_props_install() in class_init) and
+ * these; a class that leaves one out chains to its parent's.
+ */
+struct _HostmemObjectClass {
+    GObjectClass parent_class;
+
+    const char *type_name; /* "memory-backend-ram"; NULL for the base */
+
+    /* All that can fail in creation; any thread. */
+    gboolean (*complete)(HostmemObject *self, GCancellable *cancellable,
+                         GError **error);
+    /* Change a HM_PROP_LIVE row of a complete object; under change_lock. */
+    gboolean (*change)(HostmemObject *self, const HmProp *row,
+                       const GValue *value, GCancellable *cancellable,
+                       GError **error);
+};
+
+#define HOSTMEM_OBJECT_GET_CLASS(obj) \
+    (G_TYPE_INSTANCE_GET_CLASS((obj), HOSTMEM_TYPE_OBJECT, HostmemObjectClass))
+
+/** "memory-backend-memfd 'm0'", or the type alone; (transfer full). */
+char *hm_object_describe(HostmemObject *self);
+
+/** As hostmem_object_get(), as JSON; LINKs are written with @links. */
+json_t *hm_object_get_json(HostmemObject *self, const char *property,
+                           const HmPropLinks *links, GError **error);
+/** As hostmem_object_set(), from JSON. */
+gboolean hm_object_set_json(HostmemObject *self, const char *property,
+                            json_t *value, const HmPropLinks *links,
+                            GCancellable *cancellable, GError **error);

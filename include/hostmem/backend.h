@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/object.h>
+
+G_BEGIN_DECLS
+
+/**
+ * HostmemBackend:
+ *
+ * Host RAM that a VM maps as guest RAM; abstract base of -ram, -file, -memfd
+ * and -shm.  g_initable_new() checks the properties, maps, advises, binds to
+ * NUMA nodes and populates, in that order: a backend you hold is ready.  The
+ * last unref unmaps, before it returns.
+ *
+ * Memory is in one of three states.  Reserved: address space only, a touch
+ * may fail.  Backed: storage is guaranteed, a touch cannot fail for lack of
+ * it.  Populated: page tables are there, a touch does not fault.  Private
+ * anonymous memory has no backed state.
+ *
+ * Offsets and lengths are bytes from the start of the backend, multiples of
+ * the page size.  Every function may be called from any thread.
+ *
+ * Creation errors: %HOSTMEM_ERROR_INVALID (a property, or two that do not go
+ * together), %HOSTMEM_ERROR_NOT_FOUND (file, NUMA node),
+ * %HOSTMEM_ERROR_PERMISSION (file mode), %HOSTMEM_ERROR_NO_MEMORY,
+ * %HOSTMEM_ERROR_NO_SPACE, %HOSTMEM_ERROR_NO_HUGE_PAGES and
+ * %HOSTMEM_ERROR_LIMIT (it does not fit, and where), %HOSTMEM_ERROR_CHANGED
+ * (the file shrank meanwhile), %HOSTMEM_ERROR_UNSUPPORTED,
+ * %HOSTMEM_ERROR_SYSTEM, %G_IO_ERROR_CANCELLED.  After a failure nothing is
+ * left behind: no mapping, no descriptor, no file that creation made.
+ */
+#define HOSTMEM_TYPE_BACKEND (hostmem_backend_get_type())
+typedef struct _HostmemBackend HostmemBackend;
+typedef struct _HostmemBackendClass HostmemBackendClass;
+#define HOSTMEM_BACKEND(obj) \
+    (G_TYPE_CHECK_INSTANCE_CAST((obj), HOSTMEM_TYPE_BACKEND, HostmemBackend))
+#define HOSTMEM_IS_BACKEND(obj) \
+    (G_TYPE_CHECK_INSTANCE_TYPE((obj), HOSTMEM_TYPE_BACKEND))
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostmemBackend, g_object_unref)
+
+GType hostmem_backend_get_type(void) G_GNUC_CONST;
+
+/** Anonymous memory; with "share" a memfd.  QEMU's memory-backend-ram. */
+#define HOSTMEM_TYPE_BACKEND_RAM (hostmem_backend_ram_get_type())
+GType hostmem_backend_ram_get_type(void) G_GNUC_CONST;
+
+/** A file, or a temporary file in a directory.  memory-backend-file. */
+#define HOSTMEM_TYPE_BACKEND_FILE (hostmem_backend_file_get_type())
+GType hostmem_backend_file_get_type(void) G_GNUC_CONST;
+
+/** A sealable memfd, also of huge pages.  memory-backend-memfd. */
+#define HOSTMEM_TYPE_BACKEND_MEMFD (hostmem_backend_memfd_get_type())
+GType hostmem_backend_memfd_get_type(void) G_GNUC_CONST;
+
+/** An unlinked POSIX shared memory object.  memory-backend-shm. */
+#define HOSTMEM_TYPE_BACKEND_SHM (hostmem_backend_shm_get_type())
+GType hostmem_backend_shm_get_type(void) G_GNUC_CONST;
+
+/** HostmemPolicy: NUMA memory policy of a backend, as in mbind(2). */
+typedef enum {
+    HOSTMEM_POLICY_DEFAULT,
+    HOSTMEM_POLICY_PREFERRED,
+    HOSTMEM_POLICY_BIND,
+    HOSTMEM_POLICY_INTERLEAVE,
+} HostmemPolicy;
+#define HOSTMEM_TYPE_POLICY (hostmem_policy_get_type())
+GType hostmem_policy_get_type(void) G_GNUC_CONST;
+
+/** HostmemOnOffAuto: a switch that the library may decide. */
+typedef enum {
+    HOSTMEM_AUTO,
+    HOSTMEM_ON,
+    HOSTMEM_OFF,
+} HostmemOnOffAuto;
+#define HOSTMEM_TYPE_ON_OFF_AUTO (hostmem_on_off_auto_get_type())
+GType hostmem_on_off_auto_get_type(void) G_GNUC_CONST;
+
+/**
+ * Returns: (transfer none): the first byte; NULL before creation is complete.
+ * Valid until the last unref.
+ */
+gpointer hostmem_backend_get_host_addr(HostmemBackend *self);
+
+/** Returns: bytes, never 0, as the "size" property was given. */
+guint64 hostmem_backend_get_size(HostmemBackend *self);
+
+/** Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB... */
+gsize hostmem_backend_get_page_size(HostmemBackend *self);
+
+/**
+ * Returns: borrowed descriptor of the backing, close-on-exec, not to be
+ * closed; -1 when the memory is private anonymous.
+ */
+int hostmem_backend_get_fd(HostmemBackend *self);
+
+/** Returns: bytes; where the backend starts in its descriptor. */
+guint64 hostmem_backend_get_fd_offset(HostmemBackend *self);
+
+/** Returns: whether others who map the descriptor see the writes. */
+gboolean hostmem_backend_get_share(HostmemBackend *self);
+
+/**
+ * Returns: bytes that have a page table entry in this process now, asked of
+ * the kernel; rounded to pages.  Takes time in proportion to the size.
+ */
+guint64 hostmem_backend_get_populated_size(HostmemBackend *self);
+
+/**
+ * Returns: bytes whose storage is guaranteed now, asked of the kernel.
+ * Private anonymous memory counts what is populated.
+ */
+guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
+
+/**
+ * HostmemPreallocReport: how the last populate of a backend went.
+ * @method: (transfer none): static text, such as "populate-write"; NULL when
+ *     there was none
+ * @reason: (transfer none): static text, why that method was chosen
+ * @threads: workers that ran
+ * @done: bytes populated so far; grows while a populate runs
+ * @total: bytes to populate; 0 when there was none
+ * @elapsed_us: microseconds it has taken
+ * @running: whether it runs now
+ */
+typedef struct {
+    const char *method;
+    const char *reason;
+    guint threads;
+    guint64 done;
+    guint64 total;
+    gint64 elapsed_us;
+    gboolean running;
+} HostmemPreallocReport;
+
+/** hostmem_backend_get_report: progress or result of populating @self. */
+void hostmem_backend_get_report(HostmemBackend *self,
+                                HostmemPreallocReport *report);
+
+/**
+ * hostmem_backend_populate: make the pages of a range exist now, writable.
+ * @offset: bytes, multiple of the page size
+ * @length: bytes, multiple of the page size or up to the end
+ *
+ * Keeps their content.  Blocks; uses the "prealloc-threads" of @self; one
+ * populate of a backend runs at a time.  After a failure, pages that this call
+ * populated are given back unless the backend is held (see
+ * hostmem_object_hold()); content that was there before always stays.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (range, read-only memory),
+ * %HOSTMEM_ERROR_NO_MEMORY, %HOSTMEM_ERROR_NO_SPACE,
+ * %HOSTMEM_ERROR_NO_HUGE_PAGES, %HOSTMEM_ERROR_LIMIT, %HOSTMEM_ERROR_CHANGED,
+ * %HOSTMEM_ERROR_SYSTEM or %G_IO_ERROR_CANCELLED.
+ */
+gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
+                                  guint64 length, GCancellable *cancellable,
+                                  GError **error);
+
+/**
+ * hostmem_backend_discard: give the pages of a range back to the host.
+ * @offset: bytes, multiple of the page size
+ * @length: bytes, multiple of the page size
+ *
+ * Anonymous and shared memory reads as zeroes afterwards; a private mapping of
+ * a file reads as the file, which is not touched.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (range),
+ * %HOSTMEM_ERROR_UNSUPPORTED (read-only file), %HOSTMEM_ERROR_SYSTEM.
+ */
+gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,
+                                 guint64 length, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/backend.h>
+#include <hostmem/error.h>
+#include <hostmem/host.h>
+#include <hostmem/object.h>
+#include <hostmem/qmp.h>
+#include <hostmem/registry.h>
+#include <hostmem/thread-context.h>

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/registry.h>
+
+G_BEGIN_DECLS
+
+/**
+ * HostmemQmpServer:
+ *
+ * QEMU's machine protocol over a registry: any number of sessions at once, on
+ * Unix and TCP sockets or any GIOStream.  A slow command never blocks another
+ * session: what takes time runs beside the main loop.
+ *
+ * Use it from the thread of the registry.  Everything a peer sends is checked
+ * and bounded (64 MiB a message, 1024 levels); a peer that misbehaves gets an
+ * error, or is dropped, and nobody else notices.
+ *
+ * Signal "quit" (no arguments): a client asked the process to end; the reply
+ * has been queued, the session flushes it.
+ */
+#define HOSTMEM_TYPE_QMP_SERVER (hostmem_qmp_server_get_type())
+typedef struct _HostmemQmpServer HostmemQmpServer;
+#define HOSTMEM_QMP_SERVER(obj)                                 \
+    (G_TYPE_CHECK_INSTANCE_CAST((obj), HOSTMEM_TYPE_QMP_SERVER, \
+                                HostmemQmpServer))
+#define HOSTMEM_IS_QMP_SERVER(obj) \
+    (G_TYPE_CHECK_INSTANCE_TYPE((obj), HOSTMEM_TYPE_QMP_SERVER))
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostmemQmpServer, g_object_unref)
+
+GType hostmem_qmp_server_get_type(void) G_GNUC_CONST;
+
+/** Returns: (transfer full): a server without a door */
+HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry);
+
+/**
+ * hostmem_qmp_server_listen: open a socket.
+ * @address: as QEMU's -qmp: "unix:PATH[,server=on][,wait=off]" or
+ *     "tcp:HOST:PORT[,server=on][,wait=off]"; PORT 0 lets the kernel choose
+ *
+ * A stale socket file (nobody accepts there) is replaced; a live one, or a
+ * file of another kind, is an error.  The socket file is removed with the
+ * server.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax), %HOSTMEM_ERROR_EXISTS
+ * (in use), %HOSTMEM_ERROR_PERMISSION, %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hostmem_qmp_server_listen(HostmemQmpServer *self, const char *address,
+                                   GError **error);
+
+/**
+ * hostmem_qmp_server_add_stream: serve one session over a stream.
+ * @stream: (transfer none): its two halves must be pollable, as those of
+ *     sockets, GUnixInputStream and GUnixOutputStream are
+ *
+ * The session ends when the peer closes.
+ */
+void hostmem_qmp_server_add_stream(HostmemQmpServer *self, GIOStream *stream);
+
+/**
+ * Returns: (transfer full): where the server listens, in the notation of
+ * hostmem_qmp_server_listen(), with the real port
+ */
+char **hostmem_qmp_server_get_addresses(HostmemQmpServer *self);
+
+/**
+ * hostmem_qmp_server_shutdown: say goodbye and close.
+ * @reason: for the SHUTDOWN event: "host-signal" or "host-qmp-quit"
+ *
+ * Stops accepting, sends the event, gives each session a moment to take what
+ * is queued for it (at most a second altogether), and removes socket files.
+ * Blocks meanwhile.
+ */
+void hostmem_qmp_server_shutdown(HostmemQmpServer *self, const char *reason);
+
+G_END_DECLS

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/object.h>
+
+G_BEGIN_DECLS
+
+/**
+ * HostmemRegistry:
+ *
+ * The id -> object table behind `-object`, object-add and object-del.  Type
+ * names are QEMU's: "memory-backend-ram", "thread-context"...  An option is a
+ * property of that type; a key no property declares is an error.
+ *
+ * Use a registry from one thread, the one that runs its GMainContext (the
+ * thread-default one at creation).  The _async calls create and destroy in
+ * threads of their own, so that the main loop goes on while memory is
+ * populated or freed.
+ *
+ * Signals: "added" and "removed" (HostmemObject*), in the registry's thread.
+ */
+#define HOSTMEM_TYPE_REGISTRY (hostmem_registry_get_type())
+typedef struct _HostmemRegistry HostmemRegistry;
+#define HOSTMEM_REGISTRY(obj) \
+    (G_TYPE_CHECK_INSTANCE_CAST((obj), HOSTMEM_TYPE_REGISTRY, HostmemRegistry))
+#define HOSTMEM_IS_REGISTRY(obj) \
+    (G_TYPE_CHECK_INSTANCE_TYPE((obj), HOSTMEM_TYPE_REGISTRY))
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostmemRegistry, g_object_unref)
+
+GType hostmem_registry_get_type(void) G_GNUC_CONST;
+
+/** Returns: (transfer full): an empty registry */
+HostmemRegistry *hostmem_registry_new(void);
+
+/**
+ * hostmem_registry_add: create an object and wait until it is ready.
+ * @options: "memory-backend-ram,id=m0,size=4G" in either of QEMU's text
+ *     dialects (repeated keys and ranges, or dotted keys), or JSON when it
+ *     starts with '{'
+ *
+ * Returns: (transfer none): the object, owned by @self; or NULL with
+ * %HOSTMEM_ERROR_INVALID (syntax, type, key, value), %HOSTMEM_ERROR_EXISTS
+ * (id), %HOSTMEM_ERROR_NOT_FOUND (a linked object), or the creation error of
+ * the type.  After a failure the id is free again.
+ */
+HostmemObject *hostmem_registry_add(HostmemRegistry *self, const char *options,
+                                    GCancellable *cancellable, GError **error);
+
+/**
+ * hostmem_registry_add_async: the same, without waiting.
+ *
+ * The id is taken at once.  While creation runs the object can be found with
+ * hostmem_registry_lookup_pending(), and hostmem_registry_remove_async()
+ * cancels it.  @callback runs in the registry's main context.
+ */
+void hostmem_registry_add_async(HostmemRegistry *self, const char *options,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data);
+/** Returns: (transfer none): as hostmem_registry_add() */
+HostmemObject *hostmem_registry_add_finish(HostmemRegistry *self,
+                                           GAsyncResult *result,
+                                           GError **error);
+
+/**
+ * hostmem_registry_remove: drop an object and wait until it is gone.
+ *
+ * The memory of a backend is unmapped when this returns, unless the caller
+ * itself still has a reference.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, or %HOSTMEM_ERROR_BUSY (held,
+ * or still being created)
+ */
+gboolean hostmem_registry_remove(HostmemRegistry *self, const char *id,
+                                 GError **error);
+
+/**
+ * hostmem_registry_remove_async: the same, without waiting.
+ *
+ * An object that is still being created is cancelled instead; the call ends
+ * when everything it had is given back.
+ */
+void hostmem_registry_remove_async(HostmemRegistry *self, const char *id,
+                                   GAsyncReadyCallback callback,
+                                   gpointer user_data);
+/** Returns: as hostmem_registry_remove(), without the BUSY of creation */
+gboolean hostmem_registry_remove_finish(HostmemRegistry *self,
+                                        GAsyncResult *result, GError **error);
+
+/**
+ * hostmem_registry_lookup: find a ready object by id or by "/objects/ID".
+ * @type: what it must be, such as %HOSTMEM_TYPE_BACKEND
+ *
+ * Returns: (transfer none): or NULL with %HOSTMEM_ERROR_NOT_FOUND (id) or
+ * %HOSTMEM_ERROR_INVALID (@type)
+ */
+gpointer hostmem_registry_lookup(HostmemRegistry *self, const char *id,
+                                 GType type, GError **error);
+
+/** Returns: (transfer none) (nullable): an object still being created */
+HostmemObject *hostmem_registry_lookup_pending(HostmemRegistry *self,
+                                               const char *id);
+
+/**
+ * hostmem_registry_list: every ready object, in the order of creation.
+ *
+ * Returns: (transfer container) (element-type HostmemObject)
+ */
+GPtrArray *hostmem_registry_list(HostmemRegistry *self);
+
+/**
+ * hostmem_registry_list_pending: every object still being created.
+ *
+ * Returns: (transfer container) (element-type HostmemObject)
+ */
+GPtrArray *hostmem_registry_list_pending(HostmemRegistry *self);
+
+/**
+ * hostmem_registry_cancel_all: cancel every creation that is under way.
+ *
+ * Their callbacks run later, with %G_IO_ERROR_CANCELLED.
+ */
+void hostmem_registry_cancel_all(HostmemRegistry *self);
+
+/**
+ * hostmem_object_types_help: the text of `-object help` and of
+ * `-object TYPE,help`, laid out as QEMU's.
+ * @type: (nullable): QEMU's name of a type, or NULL for the list of types
+ *
+ * Returns: (transfer full) (nullable): lines ending in a newline; NULL when
+ * there is no such type.  Any thread.
+ */
+char *hostmem_object_types_help(const char *type);
+
+G_END_DECLS

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "util/idset.h"
+#include "util/range.h"
+
+/** What kind of memory a backing is, as the kernel treats it. */
+typedef enum {
+    HM_MEM_ANON,    /* private anonymous */
+    HM_MEM_SHMEM,   /* memfd, POSIX shm, a file on any tmpfs */
+    HM_MEM_HUGETLB, /* hugetlb memfd or a file on hugetlbfs */
+    HM_MEM_FILE,    /* a regular file on a filesystem with storage */
+    HM_MEM_DAX,     /* persistent memory mapped directly */
+} HmMemKind;
+
+const char *hm_mem_kind_name(HmMemKind kind);
+
+/** Where bytes come from, before they are mapped. */
+typedef struct {
+    HmMemKind kind;
+    int fd;             /* owned; -1 for HM_MEM_ANON */
+    guint64 offset;     /* bytes; where the memory starts in @fd */
+    guint64 length;     /* bytes to map, a multiple of @page_size */
+    gsize page_size;    /* bytes */
+    gboolean shared;    /* writes reach @fd */
+    gboolean readonly;  /* @fd was opened read-only */
+    gboolean own_tmpfs; /* on our private huge=always tmpfs */
+    gboolean created;   /* we created @path */
+    gboolean was_empty; /* no storage behind the range when it was opened */
+    char *path;         /* owned; for messages and unlink; NULL without name */
+} HmBacking;
+
+#define HM_BACKING_INIT \
+    {                   \
+        .fd = -1        \
+    }
+
+/** Close and free; a file we created stays. */
+void hm_backing_clear(HmBacking *self);
+/** The same, and remove a file we created: for the way back from a failure. */
+void hm_backing_undo(HmBacking *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HmBacking, hm_backing_undo)
+
+/** Private anonymous memory of @size bytes. */
+gboolean hm_backing_init_anon(HmBacking *self, guint64 size, GError **error);
+
+/**
+ * hm_backing_init_memfd: a memfd of @size bytes.
+ * @huge_page_size: bytes; 0 for base pages
+ * @seal: add F_SEAL_GROW, F_SEAL_SHRINK and F_SEAL_SEAL
+ * @shared: how it will be mapped
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (@size is no multiple of the page
+ * size), %HOSTMEM_ERROR_UNSUPPORTED (huge page size, sealing),
+ * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
+                               gsize huge_page_size, gboolean seal,
+                               gboolean shared, GError **error);
+
+/** A POSIX shared memory object without a name; errors as of memfd. */
+gboolean hm_backing_init_shm(HmBacking *self, guint64 size, GError **error);
+
+/** An unnamed file on a private tmpfs of huge pages; errors as of memfd. */
+gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
+                                   gboolean shared, GError **error);
+
+/** How to open a file: see memory-backend-file's properties. */
+typedef struct {
+    const char *path;
+    const char *name; /* of the object; for a temporary file */
+    guint64 size;     /* bytes */
+    guint64 offset;   /* bytes */
+    gboolean shared;
+    gboolean readonly; /* open O_RDONLY, never create */
+} HmBackingFileOptions;
+
+/**
+ * hm_backing_init_file: a file, created when missing; in a directory an
+ * unnamed temporary file.
+ *
+ * An existing file of another length than 0 is never resized.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, %HOSTMEM_ERROR_PERMISSION,
+ * %HOSTMEM_ERROR_INVALID (a FIFO, socket or device without memory; too small;
+ * @size or @offset no multiple of the page size), %HOSTMEM_ERROR_NO_SPACE,
+ * %HOSTMEM_ERROR_LIMIT, %HOSTMEM_ERROR_SYSTEM; a file it created is removed
+ */
+gboolean hm_backing_init_file(HmBacking *self,
+                              const HmBackingFileOptions *options,
+                              GError **error);
+
+/**
+ * hm_backing_holes: the parts of a range that certainly hold no data now.
+ *
+ * What is listed may be given back after a failed populate without losing
+ * anything.  Offsets count from the start of the backing.  Conservative: a
+ * kind of file that cannot tell has no holes.
+ *
+ * Returns: (transfer full)
+ */
+HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
+                              const HmRange *range);
+
+/** Bytes with storage now: blocks of a file, page tables of private memory. */
+guint64 hm_backing_backed_size(const HmBacking *self, const void *addr);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+/*
+ * A stream of bytes to JSON values.
+ *
+ * Push bytes as they come; each complete value, or each error, is handed to
+ * the callback, in order.  After an error the stream goes on behind the next
+ * newline, or at once where the broken text ended cleanly.
+ */
+typedef struct HmJsonStream HmJsonStream;
+
+#define HM_JSON_MAX_DEPTH  1024
+#define HM_JSON_MAX_BYTES  (64u << 20)
+#define HM_JSON_MAX_TOKENS (2u << 20)
+
+/**
+ * @value: (transfer none) (nullable): NULL with @error
+ *
+ * The callback may free the stream; feeding then ends at once.
+ */
+typedef void (*HmJsonStreamFunc)(json_t *value, const GError *error,
+                                 gpointer user_data);
+
+HmJsonStream *hm_json_stream_new(HmJsonStreamFunc func, gpointer user_data);
+void hm_json_stream_free(HmJsonStream *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmJsonStream, hm_json_stream_free)
+
+/** Any bytes, any split. */
+void hm_json_stream_feed(HmJsonStream *self, const char *data, gsize length);
+/** The end: an unfinished value is an error ("premature EOI"). */
+void hm_json_stream_end(HmJsonStream *self);
+
+/**
+ * hm_json_parse: one value, alone.
+ *
+ * Depth, size and token limits as of the stream.  An integer outside int64
+ * becomes a real, so that whoever checks it can name the parameter.
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID ("JSON parse
+ * error, ...")
+ */
+json_t *hm_json_parse(const char *text, gsize length, GError **error);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <gio/gio.h>
+#include "util/idset.h"
+#include "util/prealloc-plan.h"
+
+/** Progress of a run; any thread may read it while the run goes on. */
+typedef struct {
+    gint64 done;  /* atomic; bytes */
+    gint64 total; /* atomic; bytes */
+} HmProgress;
+
+guint64 hm_progress_done(const HmProgress *progress);
+guint64 hm_progress_total(const HmProgress *progress);
+
+/** The memory to populate. */
+typedef struct {
+    guint8 *addr;    /* page aligned */
+    gsize length;    /* bytes, multiple of page_size */
+    gsize page_size; /* bytes */
+    HmMemKind kind;
+    gboolean shared;
+    int fd;            /* -1 when anonymous */
+    guint64 fd_offset; /* bytes; where @addr lies in @fd */
+    const HmPreallocPlan *plan;
+    const HmRangeList *holes; /* offsets from @addr that a failed run may
+                               * discard again; NULL: none */
+} HmPreallocRegion;
+
+/** Start a worker; the shape of hostmem_thread_context_spawn(). */
+typedef GThread *(*HmSpawnFunc)(const char *name, GThreadFunc func,
+                                gpointer data, gpointer spawn_data,
+                                GError **error);
+/** Is there room for @bytes more?  Called from workers, one at a time. */
+typedef gboolean (*HmRoomFunc)(guint64 bytes, gpointer room_data,
+                               GError **error);
+
+typedef struct {
+    guint threads;     /* workers, at most one a chunk; not 0 */
+    HmSpawnFunc spawn; /* NULL: g_thread_try_new */
+    gpointer spawn_data;
+    const HmIdset *cpus; /* bind the workers to these; NULL: as the caller */
+    HmRoomFunc room;     /* asked before each chunk; NULL: do not ask */
+    gpointer room_data;
+    gint64 deadline;      /* hm_os_now() microseconds; 0: none */
+    gsize chunk_size;     /* bytes; 0: chosen from length and threads */
+    HmProgress *progress; /* (nullable) */
+} HmPreallocOptions;
+
+typedef struct {
+    guint threads;     /* workers that ran */
+    gint64 elapsed_us; /* microseconds */
+    guint64 populated; /* bytes */
+} HmPreallocResult;
+
+/** Where and why a run failed, for a message that names the limit. */
+typedef struct {
+    int err; /* positive errno; 0 when it was not a system call */
+    HmPreallocStep step;
+    guint64 offset; /* bytes from the start of the region */
+    guint64 done;   /* bytes that had been populated */
+} HmPreallocFailure;
+
+/**
+ * hm_prealloc_run: populate one region; blocks until all workers are done.
+ * @failure: (nullable): filled when it returns FALSE
+ *
+ * Cancel and deadline take effect within a chunk.  After a failure the part
+ * of the holes that this run reached has been discarded again.
+ *
+ * Returns: FALSE with the errno's code ("preallocating memory failed: ...
+ * at offset ..."), %HOSTMEM_ERROR_CHANGED (the file shrank, memory is
+ * poisoned), %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room said,
+ * or %HOSTMEM_ERROR_LIMIT (no thread to be had)
+ */
+gboolean hm_prealloc_run(const HmPreallocRegion *region,
+                         const HmPreallocOptions *options,
+                         GCancellable *cancellable, HmPreallocResult *result,
+                         HmPreallocFailure *failure, GError **error);
+
+/** Chunks of a region: bytes each, a multiple of the page and huge page. */
+gsize hm_prealloc_chunk_size(const HmPreallocRegion *region, guint threads);
