@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tests that talk to real processes: the runner, programs, host set-up.
+
+A test file holds functions test_BEHAVIOUR and ends with
+
+    if __name__ == "__main__":
+        harness.main()
+
+Each function is one line of TAP.  skip(reason) says why it cannot run here.
+Names on the command line select tests.  Meson sets PYTHONPATH to this folder
+and HOSTMEM_BUILD to the build folder; by hand:
+
+    PYTHONPATH=tests/lib python3 tests/cli/test_xyz.py [test_name...]
+"""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import uuid
+
+from hostenv import (MIB, MemoryCgroup, Skip, hugetlbfs, mounted,
+                     need_huge_pages, need_memory, need_program, need_root,
+                     skip, tmpfs)
+from qmp import QmpClient, QmpClosed, QmpError
+
+__all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
+           "QmpError", "Skip", "diag", "hugetlbfs", "main", "mounted",
+           "need_huge_pages", "need_memory", "need_program", "need_root",
+           "program", "raises", "run_hostmemd", "scratch", "skip",
+           "time_limit", "tmpfs", "wait_until"]
+
+TEST_TIMEOUT = 60  # seconds, unless @time_limit says otherwise
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+# the runner
+
+def time_limit(seconds):
+    """Decorator: a test may take longer, or must be quicker, than most."""
+    def mark(function):
+        function.time_limit = seconds
+        return function
+    return mark
+
+
+def diag(text):
+    """Print a TAP diagnostic."""
+    for line in str(text).splitlines():
+        print("#", line, flush=True)
+
+
+def main():
+    """Run the tests of the main module; exits."""
+    functions = vars(sys.modules["__main__"])
+    tests = {name: function for name, function in functions.items()
+             if name.startswith("test_") and callable(function)}
+    names = sys.argv[1:] or list(tests)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGALRM, _on_alarm)
+    print(f"1..{len(names)}", flush=True)
+    results = [_run(number, name, tests[name])
+               for number, name in enumerate(names, 1)]
+    sys.exit(0 if all(results) else 1)
+
+
+def _on_sigterm(*_):
+    sys.exit(143)
+
+
+def _on_alarm(*_):
+    raise TimeoutError("the test took too long")
+
+
+def _run(number, name, function):
+    """Run one test and print its line; returns whether it did not fail."""
+    line = f"{number} {name.removeprefix('test_')}"
+    signal.alarm(getattr(function, "time_limit", TEST_TIMEOUT))
+    try:
+        function()
+    except Skip as reason:
+        print(f"ok {line} # SKIP {reason}", flush=True)
+    except Exception:
+        diag(traceback.format_exc())
+        print(f"not ok {line}", flush=True)
+        return False
+    else:
+        print(f"ok {line}", flush=True)
+    finally:
+        signal.alarm(0)
+    return True
+
+
+@contextlib.contextmanager
+def raises(kind, *phrases):
+    """The block must raise @kind, whose text holds every phrase."""
+    try:
+        yield
+    except kind as error:
+        for phrase in phrases:
+            assert phrase in str(error), f"{phrase!r} not in {error}"
+    else:
+        raise AssertionError(f"no {kind.__name__}")
+
+
+def wait_until(condition, timeout=10.0, what="a condition"):
+    """Poll until @condition() is true; returns its value."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout} s for {what}")
+        time.sleep(0.01)
+    return value
+
+
+@contextlib.contextmanager
+def scratch():
+    """A folder that goes away; its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="hm-", dir="/tmp") as folder:
+        yield pathlib.Path(folder)
+
+
+# programs
+
+def program(name):
+    """The path of a program of this build."""
+    source = pathlib.Path(__file__).resolve().parents[2]
+    build = pathlib.Path(os.environ.get("HOSTMEM_BUILD", source / "build"))
+    path = build / "backends" / "programs" / name
+    return path if path.exists() else skip(f"{path} is not built")
+
+
+class _Offspring:
+    """Marks a process and what descends from it, to find them again."""
+
+    def __init__(self, cgroup):
+        self._value = str(uuid.uuid4())
+        self._cgroup = cgroup
+
+    def popen_args(self, env):
+        """What Popen needs so that the child carries the mark."""
+        return {"env": {**os.environ, **(env or {}),
+                        "HOSTMEM_TEST_MARK": self._value},
+                "preexec_fn": self._prepare}
+
+    def _prepare(self):
+        # The child goes down with the harness, even when that is killed.
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self._cgroup:
+            self._cgroup.join()
+
+    def pids(self):
+        """Those that are alive."""
+        mark = f"HOSTMEM_TEST_MARK={self._value}".encode()
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in entry.read_bytes().split(b"\0"):
+                    found.append(int(entry.parent.name))
+        return found
+
+    def expect_none(self, timeout=5.0):
+        """Fail, and kill them, when some stay."""
+        try:
+            wait_until(lambda: not self.pids(), timeout)
+        except TimeoutError:
+            pids = self.pids()
+            self.kill()
+            raise AssertionError(f"left processes behind: {pids}") from None
+
+    def kill(self):
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def run_hostmemd(args, timeout=30.0, *, input=None, cwd=None, env=None,
+                 cgroup=None, may_leave_processes=False):
+    """Run hostmemd to its end; returns a CompletedProcess with text.
+
+    Fails when it takes longer than @timeout seconds, or leaves a process
+    behind (-daemonize may).
+    """
+    offspring = _Offspring(cgroup)
+    stdin = {"input": input} if input else {"stdin": subprocess.DEVNULL}
+    try:
+        result = subprocess.run(
+            [program("hostmemd"), *map(str, args)], capture_output=True,
+            text=True, timeout=timeout, cwd=cwd, **stdin,
+            **offspring.popen_args(env))
+    except BaseException:
+        offspring.kill()
+        raise
+    if not may_leave_processes:
+        offspring.expect_none()
+    return result
+
+
+class Hostmemd:
+    """A running hostmemd whose QMP socket answers.
+
+    with Hostmemd("-object", "memory-backend-ram,id=m0,size=1M") as daemon:
+        daemon.qmp.execute("query-memdev")
+
+    @qmp=False starts it without a socket and waits for nothing.  At the end
+    it gets SIGTERM and must go, and take its children along.
+    """
+
+    def __init__(self, *args, qmp=True, timeout=30.0, cwd=None, env=None,
+                 cgroup=None):
+        self._args = [str(arg) for arg in args]
+        self._with_qmp = qmp
+        self._timeout = timeout
+        self._cwd = cwd
+        self._env = env
+        self._offspring = _Offspring(cgroup)
+        self._clients = []
+        self._output = None
+        self.process = None
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self._folder = stack.enter_context(scratch())
+            self.socket = self._folder / "qmp"
+            stack.callback(self._end)
+            self._spawn()
+            if self._with_qmp:
+                self.qmp = wait_until(self._try_connect, self._timeout,
+                                      "the QMP socket")
+            self._stack = stack.pop_all()
+        return self
+
+    def _spawn(self):
+        args = [program("hostmemd"), *self._args]
+        if self._with_qmp:
+            args += ["-qmp", f"unix:{self.socket},server=on,wait=off"]
+        with open(self._folder / "stdout", "wb") as stdout, \
+                open(self._folder / "stderr", "wb") as stderr:
+            self.process = subprocess.Popen(
+                args, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                cwd=self._cwd, **self._offspring.popen_args(self._env))
+
+    def _try_connect(self):
+        if self.process.poll() is not None:
+            raise AssertionError(
+                f"hostmemd exited with {self.returncode}: {self.stderr}")
+        try:
+            return self.connect()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+
+    def connect(self, negotiate=True):
+        """Another session, closed at the end."""
+        client = QmpClient.unix(self.socket)
+        self._clients.append(client)
+        return client.negotiate() if negotiate else client
+
+    def wait(self, timeout=30.0):
+        """Wait until it exits by itself; returns its exit status."""
+        return self.process.wait(timeout)
+
+    def __exit__(self, kind, *_):
+        if kind and not issubclass(kind, Skip):
+            diag(f"hostmemd printed: {self.stdout}{self.stderr}")
+        self._stack.close()
+
+    def _end(self):
+        for client in self._clients:
+            client.close()
+        if self.process is None:
+            return
+        try:
+            self._end_process()
+            self._offspring.expect_none()
+        finally:
+            self._output = {name: self._read(name)
+                            for name in ("stdout", "stderr")}
+
+    def _end_process(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(20)
+        except BaseException:
+            self._offspring.kill()
+            self.process.wait(20)
+            raise
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def returncode(self):
+        """Exit status, or minus a signal number; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def stdout(self):
+        """All it has printed so far; stays readable after its end."""
+        return self._read("stdout")
+
+    @property
+    def stderr(self):
+        return self._read("stderr")
+
+    def _read(self, name):
+        if self._output:
+            return self._output[name]
+        return (self._folder / name).read_text(errors="replace")

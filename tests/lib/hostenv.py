@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What tests change on the host, each as a context that always undoes it.
+
+Undone also after a failure, a timeout, and SIGTERM: the runner turns those
+into exceptions.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+MIB = 1 << 20
+
+
+class Skip(Exception):
+    """The host cannot do what a test needs."""
+
+
+def skip(reason):
+    raise Skip(reason)
+
+
+def need_root():
+    if os.geteuid() != 0:
+        skip("needs root")
+
+
+def need_program(name):
+    """The path of a program in PATH."""
+    return shutil.which(name) or skip(f"{name} is not installed")
+
+
+def need_memory(size):
+    """Skip unless @size bytes of RAM are available."""
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) << 10
+            if available < size:
+                skip(f"needs {size // MIB} MiB of memory,"
+                     f" {available // MIB} MiB are available")
+
+
+# file systems
+
+@contextlib.contextmanager
+def mounted(fstype, options):
+    """A file system mounted on a folder of its own; yields the folder."""
+    need_root()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="hostmem-mnt-"))
+    try:
+        result = subprocess.run(
+            ["mount", "-t", fstype, "-o", options, "hostmem-test", folder],
+            capture_output=True, text=True, timeout=20)
+        if result.returncode:
+            skip(f"cannot mount {fstype}: {result.stderr.strip()}")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True, timeout=20)
+    finally:
+        folder.rmdir()
+
+
+def tmpfs(size, *more):
+    """A tmpfs of @size bytes; @more are mount options."""
+    return mounted("tmpfs", ",".join([f"size={size}", *more]))
+
+
+def hugetlbfs(page_size=2 * MIB):
+    """A hugetlbfs; its pages come from need_huge_pages()."""
+    return mounted("hugetlbfs", f"pagesize={page_size}")
+
+
+# huge pages
+
+@contextlib.contextmanager
+def need_huge_pages(count, page_size=2 * MIB):
+    """Exactly @count free huge pages; one holder at a time on the host."""
+    need_root()
+    pool = pathlib.Path("/sys/kernel/mm/hugepages",
+                        f"hugepages-{page_size >> 10}kB")
+    if not pool.exists():
+        skip(f"no huge pages of {page_size // MIB} MiB")
+    nr_hugepages = pool / "nr_hugepages"
+    with open(nr_hugepages) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = int(nr_hugepages.read_text())
+        used = before - int((pool / "free_hugepages").read_text())
+        try:
+            nr_hugepages.write_text(str(used + count))
+            got = int(nr_hugepages.read_text()) - used
+            if got != count:
+                skip(f"needs {count} free huge pages of"
+                     f" {page_size // MIB} MiB, {got} are to be had")
+            yield
+        finally:
+            nr_hugepages.write_text(str(before))
+
+
+# cgroups
+
+def _cgroup_mounts():
+    """(file system type, options, root, mount point) of each hierarchy."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        fstype, _, options = fields[fields.index("-") + 1:][:3]
+        if fstype in ("cgroup", "cgroup2"):
+            yield (fstype, options.split(","), fields[3],
+                   pathlib.Path(fields[4]))
+
+
+def _own_path(controller):
+    """Our path in the v1 hierarchy of a controller."""
+    for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            return path
+    return "/"
+
+
+class MemoryCgroup:
+    """A memory cgroup with a limit in bytes, v1 or v2, for child processes.
+
+    Give it to Hostmemd or run_hostmemd; removed at the end.
+    """
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.version = 0
+        self.path = None
+
+    def __enter__(self):
+        need_root()
+        self.path = self._parent() / f"hostmem-test-{os.getpid()}"
+        self.path.mkdir()
+        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
+        try:
+            (self.path / name).write_text(str(self.limit))
+        except BaseException:
+            self.path.rmdir()
+            raise
+        return self
+
+    def _parent(self):
+        mounts = list(_cgroup_mounts())
+        for fstype, options, root, point in mounts:
+            if fstype == "cgroup" and "memory" in options:
+                self.version = 1
+                own = point / os.path.relpath(_own_path("memory"), root)
+                return own if own.is_dir() else point
+        for fstype, _, _, point in mounts:
+            if fstype == "cgroup2" and self._delegate_memory(point):
+                self.version = 2
+                return point
+        skip("no memory cgroup controller")
+
+    @staticmethod
+    def _delegate_memory(point):
+        """Whether children of a v2 mount point get memory limits."""
+        control = point / "cgroup.subtree_control"
+        try:
+            if "memory" not in control.read_text().split():
+                control.write_text("+memory")
+        except OSError:
+            return False
+        return True
+
+    def __exit__(self, *_):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self.path.rmdir()
+                return
+            except OSError:  # busy until its last process is gone
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def join(self):
+        """Move the calling process in: for preexec_fn of a child."""
+        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def usage(self):
+        """Bytes charged now."""
+        name = ("memory.usage_in_bytes" if self.version == 1
+                else "memory.current")
+        return int((self.path / name).read_text())
+
+    def oom_kills(self):
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        for line in (self.path / name).read_text().splitlines():
+            key, value = line.split()
+            if key == "oom_kill":
+                return int(value)
+        return 0
