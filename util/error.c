@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <string.h>
 #include "util/error.h"
 
-G_DEFINE_QUARK(hostmem - error - quark, hostmem_error)
+/* Characters of a foreign text that a message repeats. */
+#define QUOTE_MAX 80
+
+/* Not G_DEFINE_QUARK: clang-format puts blanks into the name it stringizes. */
+GQuark hostmem_error_quark(void)
+{
+    return g_quark_from_static_string("hostmem-error-quark");
+}
 
 HostmemError hm_error_from_errno(int err)
 {
@@ -41,6 +49,8 @@ HostmemError hm_error_from_errno(int err)
     case ENOSYS:
     case EOPNOTSUPP:
         return HOSTMEM_ERROR_UNSUPPORTED;
+    case ETIMEDOUT:
+        return HOSTMEM_ERROR_TIMED_OUT;
     case EHWPOISON:
         return HOSTMEM_ERROR_CHANGED;
     default:
@@ -72,4 +82,22 @@ gboolean hm_set_error(GError **error, HostmemError code, const char *format,
     }
     va_end(args);
     return FALSE;
+}
+
+char *hm_error_quote(const char *text)
+{
+    /* No character is longer than 4 bytes: what lies behind is not looked at */
+    gsize length = strnlen(text, 4 * (QUOTE_MAX + 1));
+    g_autofree char *valid = g_utf8_make_valid(text, (gssize)length);
+    GString *quoted = g_string_new("'");
+    const char *p = valid;
+
+    for (guint i = 0; *p && i < QUOTE_MAX; i++) {
+        gunichar c = g_utf8_get_char(p);
+
+        g_string_append_unichar(quoted, g_unichar_iscntrl(c) ? '?' : c);
+        p = g_utf8_next_char(p);
+    }
+    g_string_append(quoted, *p ? "'..." : "'");
+    return g_string_free(quoted, FALSE);
 }

@@ -18,3 +18,13 @@ gboolean hm_set_error_errno(GError **error, int err, const char *format, ...)
 /** The same with a code of one's own, without strerror.  Returns: FALSE */
 gboolean hm_set_error(GError **error, HostmemError code, const char *format,
                       ...) G_GNUC_PRINTF(3, 4);
+
+/**
+ * hm_error_quote: a text from outside as a message may repeat it.
+ *
+ * In single quotes, valid UTF-8, control characters as '?', cut behind 80
+ * characters with "..." so that nobody makes our messages long.
+ *
+ * Returns: (transfer full)
+ */
+char *hm_error_quote(const char *text);
