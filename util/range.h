@@ -21,6 +21,7 @@ gboolean hm_range_intersect(const HmRange *a, const HmRange *b,
 
 /** A sorted list of ranges that neither overlap nor touch. */
 typedef GArray HmRangeList;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmRangeList, g_array_unref)
 
 HmRangeList *hm_range_list_new(void);
 /** Add a range, merging it with its neighbours. */
