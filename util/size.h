@@ -10,9 +10,9 @@
 /**
  * hm_size_parse: a size as QEMU writes it, in bytes.
  *
- * DIGITS[.FRACTION][SUFFIX], suffix one of b k m g t p e in either case,
- * powers of 1024, default bytes; or hexadecimal without suffix.  A fraction
- * needs a suffix above b and is rounded half up.  "1.5G", "4096", "0x1000".
+ * Blanks, then DIGITS[.FRACTION][SUFFIX], suffix one of b k m g t p e in either
+ * case, powers of 1024, default bytes; or hexadecimal without suffix.  A
+ * fraction needs a suffix above b and is rounded half up.  "1.5G", "0x1000".
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax, sign, trailing text, at
  * or above 2^64)
@@ -22,7 +22,8 @@ gboolean hm_size_parse(const char *text, guint64 *bytes, GError **error);
 /**
  * hm_size_format: bytes for a person: "4 KiB", "1.5 GiB", "0 B".
  *
- * At most two decimals, none when exact.
+ * Rounded down to two decimals; an exact result has no zeroes at its end: a
+ * byte more than 1 MiB is "1.00 MiB".
  *
  * Returns: (transfer full)
  */
