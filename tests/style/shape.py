@@ -13,7 +13,7 @@ FUNCTION_LINES = 80
 USUAL_LINES = 40  # nine functions in ten
 
 CONTROL = re.compile(r"\b(if|for|while|switch|HM_IDSET_FOREACH)\b\s*\(")
-BARE = re.compile(r"\b(else|do)\b\s*(?!\{|if\b)")
+BARE = re.compile(r"\b(else|do)\b(?!\s*(?:\{|if\b))")
 PROTOTYPE = re.compile(r"^[A-Za-z][\w *]*\b(hostmem_\w+)\s*\([^;{]*;", re.M)
 
 
