@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include "util/idset.h"
+#include "util/linux-compat.h"
+#include "util/range.h"
 
 /*
  * The only door to the kernel for memory, files and affinity.
  *
  * Each call returns 0 (or what its comment says) or -errno; none logs, none
  * sets a GError.  Addresses are page aligned, lengths are bytes and not 0.
- * Calls that a signal may interrupt are retried, except where said.
+ * Calls that a signal may interrupt are retried, except where said.  Any
+ * thread may call.
  *
  * os-linux.c implements it; unit tests link tests/lib/os-fake.c instead, which
  * fails the n-th call, pretends another host, and counts.
@@ -20,53 +24,88 @@
 
 /* memory */
 
-/** mmap(2); *@addrp is the address. */
+/** mmap(2); *@addrp is the address, untouched on failure. */
 int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
               guint64 offset, void **addrp);
 int hm_os_unmap(void *addr, gsize length);
 int hm_os_protect(void *addr, gsize length, int prot);
 /** madvise(2); not retried on EINTR or EAGAIN. */
 int hm_os_advise(void *addr, gsize length, int advice);
-/** process_madvise(2) on ourselves; returns bytes advised, maybe fewer. */
+/**
+ * process_madvise(2) on ourselves; returns bytes advised, maybe fewer.
+ * Pre: @n is 1 to 1024, all together below 2 GiB
+ */
 gssize hm_os_advise_vector(const struct iovec *ranges, gsize n, int advice);
-/** mbind(2) with MPOL_* @mode and MPOL_MF_* @flags. */
+/** mbind(2) with MPOL_* @mode and MPOL_MF_* @flags; @nodes may be empty. */
 int hm_os_bind(void *addr, gsize length, int mode, const HmIdset *nodes,
                unsigned flags);
 /** move_pages(2) as a query: the node of each page, or -errno of that page. */
 int hm_os_page_nodes(void *const *pages, gsize n, int *nodes);
 /** mincore(2): bit 0 of a byte for each base page. */
 int hm_os_incore(void *addr, gsize length, guint8 *vector);
-/** Bytes of the range that have a page table entry in this process. */
+/**
+ * hm_os_populated: bytes of the range that have a page table entry.
+ *
+ * That includes pages the kernel has swapped out or is moving about (they were
+ * populated and hold data), and the shared zero page that a read of private
+ * anonymous memory maps, small or huge.  A huge page counts as a whole, as far
+ * as it lies in the range.
+ *
+ * Returns: bytes, or -errno
+ */
 gint64 hm_os_populated(void *addr, gsize length);
+/** The same as ranges, offsets from @addr, added to @ranges. */
+int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges);
 
 /* files */
 
-/** open(2) with O_CLOEXEC; returns the descriptor. */
+/** open(2) with O_CLOEXEC and O_NOCTTY; returns the descriptor. */
 int hm_os_open(const char *path, int flags, mode_t mode);
 int hm_os_close(int fd);
 int hm_os_unlink(const char *path);
-/** memfd_create(2) with MFD_CLOEXEC and @flags; returns the descriptor. */
+/**
+ * hm_os_memfd: memfd_create(2) with MFD_CLOEXEC and @flags.
+ *
+ * Where the kernel can (6.3) the file is not executable for ever, which is
+ * F_SEAL_EXEC.  Without MFD_ALLOW_SEALING no seal can be added.
+ *
+ * Returns: the descriptor, or -errno; ENODEV: no such huge page size
+ */
 int hm_os_memfd(const char *name, unsigned flags);
-/** shm_open(3) of a new object and shm_unlink(3); returns the descriptor. */
-int hm_os_shm(const char *name);
-/** A detached tmpfs with mount option huge=@huge; returns its root. */
+/** A new POSIX shared memory object without a name; returns the descriptor. */
+int hm_os_shm(void);
+/**
+ * hm_os_tmpfs: a detached tmpfs with mount option huge=@huge.
+ *
+ * It has no limit of its own, so that statfs says 0 blocks; it is gone with
+ * the last descriptor of its root or of a file in it.
+ *
+ * Returns: its root, for hm_os_tmpfile(), or -errno; EPERM: mounting is not
+ * allowed here
+ */
 int hm_os_tmpfs(const char *huge);
-/** An unnamed file in a directory; returns the descriptor. */
+/**
+ * An unnamed file in a directory, read and write; returns the descriptor.
+ * EOPNOTSUPP: this filesystem has no unnamed files.
+ */
 int hm_os_tmpfile(int dir_fd, mode_t mode);
 int hm_os_stat(int fd, struct stat *st);
 int hm_os_statfs(int fd, struct statfs *fs);
+/** 1 when mappings of it are persistent memory directly, else 0. */
+int hm_os_is_dax(int fd);
+/** ftruncate(2); EINVAL at and above 2^63 */
 int hm_os_truncate(int fd, guint64 length);
 /** fallocate(2) that makes storage; the length of the file may grow. */
 int hm_os_allocate(int fd, guint64 offset, guint64 length);
 /** fallocate(2) that gives storage back; the length of the file stays. */
 int hm_os_punch(int fd, guint64 offset, guint64 length);
-/** lseek(2) with SEEK_DATA or SEEK_HOLE; returns the offset. */
+/** lseek(2) with SEEK_DATA or SEEK_HOLE; returns the offset; ENXIO: none. */
 gint64 hm_os_seek(int fd, guint64 offset, int whence);
 int hm_os_add_seals(int fd, int seals);
 
 /* this process and host */
 
-/** sched_getaffinity(2) of a thread, 0 for the caller. */
+/** sched_getaffinity(2) of a thread, 0 for the caller; replaces @cpus. */
 int hm_os_get_affinity(pid_t tid, HmIdset *cpus);
 int hm_os_set_affinity(pid_t tid, const HmIdset *cpus);
 pid_t hm_os_thread_id(void);
@@ -74,5 +113,9 @@ pid_t hm_os_thread_id(void);
 gsize hm_os_page_size(void);
 /** Microseconds on a clock that only goes forward. */
 gint64 hm_os_now(void);
-/** A file of /proc or /sys as text, (transfer full), at most 1 MiB. */
+/** getrlimit(2): the soft limit of RLIMIT_*; G_MAXUINT64 for none. */
+int hm_os_get_limit(int resource, guint64 *limit);
+/** A file of /proc or /sys as text, (transfer full); EFBIG above 1 MiB. */
 int hm_os_read_text(const char *path, char **textp);
+/** Names in a directory of /proc or /sys, sorted, (transfer full). */
+int hm_os_list_dir(const char *path, GStrv *namesp);
