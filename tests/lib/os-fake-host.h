@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "os-fake.h"
+
+/* The real kernel, under the names that os-real.h gives it. */
+#define HM_FAKE_REAL(CONSTANT, name) \
+    extern __typeof__(hm_os_##name) hm_real_##name;
+HM_FAKE_PRIMITIVES(HM_FAKE_REAL)
+#undef HM_FAKE_REAL
+
+/*
+ * The pretended host: each answers as the primitive of its name, by itself
+ * where something is pretended, else from the real kernel.  One lock inside.
+ */
+void hm_fake_host_reset(void);
+int hm_fake_host_bind(void *addr, gsize length, int mode, const HmIdset *nodes,
+                      unsigned flags);
+int hm_fake_host_page_nodes(void *const *pages, gsize n, int *nodes);
+int hm_fake_host_get_affinity(pid_t tid, HmIdset *cpus);
+int hm_fake_host_set_affinity(pid_t tid, const HmIdset *cpus);
+int hm_fake_host_statfs(int fd, struct statfs *fs);
+int hm_fake_host_get_limit(int resource, guint64 *limit);
+gint64 hm_fake_host_now(void);
+int hm_fake_host_read_text(const char *path, char **textp);
+int hm_fake_host_list_dir(const char *path, GStrv *namesp);

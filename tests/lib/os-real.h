@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * os-linux.c is compiled once more with this in front of it, so that the fake
+ * can hand a call on to the real kernel.
+ */
+#define hm_os_map              hm_real_map
+#define hm_os_unmap            hm_real_unmap
+#define hm_os_protect          hm_real_protect
+#define hm_os_advise           hm_real_advise
+#define hm_os_advise_vector    hm_real_advise_vector
+#define hm_os_bind             hm_real_bind
+#define hm_os_page_nodes       hm_real_page_nodes
+#define hm_os_incore           hm_real_incore
+#define hm_os_populated        hm_real_populated
+#define hm_os_populated_ranges hm_real_populated_ranges
+#define hm_os_open             hm_real_open
+#define hm_os_close            hm_real_close
+#define hm_os_unlink           hm_real_unlink
+#define hm_os_memfd            hm_real_memfd
+#define hm_os_shm              hm_real_shm
+#define hm_os_tmpfs            hm_real_tmpfs
+#define hm_os_tmpfile          hm_real_tmpfile
+#define hm_os_stat             hm_real_stat
+#define hm_os_statfs           hm_real_statfs
+#define hm_os_is_dax           hm_real_is_dax
+#define hm_os_truncate         hm_real_truncate
+#define hm_os_allocate         hm_real_allocate
+#define hm_os_punch            hm_real_punch
+#define hm_os_seek             hm_real_seek
+#define hm_os_add_seals        hm_real_add_seals
+#define hm_os_get_affinity     hm_real_get_affinity
+#define hm_os_set_affinity     hm_real_set_affinity
+#define hm_os_thread_id        hm_real_thread_id
+#define hm_os_page_size        hm_real_page_size
+#define hm_os_now              hm_real_now
+#define hm_os_get_limit        hm_real_get_limit
+#define hm_os_read_text        hm_real_read_text
+#define hm_os_list_dir         hm_real_list_dir

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+
+/*
+ * For tests on the real kernel: what it lacks, and playing an older one.
+ */
+
+/** Skips the test, with the reason, when @ret (-errno) says so. */
+gboolean hm_test_missing(gint64 ret, const char *what);
+
+/** Run the calling test again in a child; TRUE in the child. */
+gboolean hm_test_in_child(void);
+
+/**
+ * hm_test_deny: in a child: system call @nr fails from now.
+ * @err: positive errno
+ * @arg: which argument to look at, from 0
+ * @bits: only when it has all of these
+ */
+void hm_test_deny(int nr, guint arg, guint32 bits, int err);
