@@ -29,7 +29,8 @@ int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
               guint64 offset, void **addrp);
 int hm_os_unmap(void *addr, gsize length);
 int hm_os_protect(void *addr, gsize length, int prot);
-/** madvise(2); not retried on EINTR or EAGAIN. */
+/** madvise(2); not retried on EINTR or EAGAIN.  A length of 0 only asks
+ * whether this kernel knows the advice: EINVAL when not. */
 int hm_os_advise(void *addr, gsize length, int advice);
 /**
  * process_madvise(2) on ourselves; returns bytes advised, maybe fewer.
