@@ -1,1 +1,117 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "util/error.h"
+#include "util/numa.h"
+#include "util/os.h"
+#include "util/size.h"
+
+#define NODE_DIR "/sys/devices/system/node"
+
+/* (nullable): the set of ids that a file holds. */
+static HmIdset *read_ids(const char *path)
+{
+    g_autofree char *text = NULL;
+
+    return hm_os_read_text(path, &text) < 0 ? NULL : hm_idset_parse(text, NULL);
+}
+
+/* A kernel without NUMA has no such directory: then all is node 0. */
+static gboolean host_has_nodes(void)
+{
+    g_autofree char *text = NULL;
+
+    return hm_os_read_text(NODE_DIR "/online", &text) == 0;
+}
+
+HmIdset *hm_numa_memory_nodes(void)
+{
+    HmIdset *nodes = read_ids(NODE_DIR "/has_memory");
+
+    if (!nodes) {
+        nodes = read_ids(NODE_DIR "/online");
+    }
+    if (!nodes) {
+        nodes = hm_idset_new();
+        hm_idset_add(nodes, 0);
+    }
+    return nodes;
+}
+
+static HmIdset *cpus_of_node(guint node)
+{
+    g_autofree char *path = g_strdup_printf(NODE_DIR "/node%u/cpulist", node);
+
+    if (node == 0 && !host_has_nodes()) {
+        return read_ids("/sys/devices/system/cpu/online");
+    }
+    return read_ids(path);
+}
+
+HmIdset *hm_numa_cpus_of(const HmIdset *nodes)
+{
+    HmIdset *cpus = hm_idset_new();
+
+    HM_IDSET_FOREACH (nodes, node) {
+        g_autoptr(HmIdset) more = cpus_of_node(node);
+
+        if (more) {
+            hm_idset_union(cpus, more);
+        }
+    }
+    return cpus;
+}
+
+HmIdset *hm_numa_allowed_cpus(void)
+{
+    HmIdset *cpus = hm_idset_new();
+
+    /* Cannot fail for the caller itself; a cpuset is part of the answer. */
+    if (hm_os_get_affinity(0, cpus) < 0) {
+        hm_idset_add(cpus, 0);
+    }
+    return cpus;
+}
+
+/* Bytes of a "Key:  123 kB" line, of /proc/meminfo or of a node's. */
+static guint64 meminfo_bytes(const char *text, const char *key)
+{
+    g_autofree char *colon = g_strconcat(key, ":", NULL);
+    guint64 bytes;
+
+    for (const char *at = text; (at = strstr(at, colon)); at++) {
+        if (at == text || g_ascii_isspace(at[-1])) {
+            guint64 kib = g_ascii_strtoull(at + strlen(colon), NULL, 10);
+
+            return g_uint64_checked_mul(&bytes, kib, HM_KIB) ? bytes : 0;
+        }
+    }
+    return 0;
+}
+
+static int read_node_meminfo(guint node, char **textp)
+{
+    g_autofree char *path = g_strdup_printf(NODE_DIR "/node%u/meminfo", node);
+
+    if (node == 0 && !host_has_nodes()) {
+        return hm_os_read_text("/proc/meminfo", textp);
+    }
+    return hm_os_read_text(path, textp);
+}
+
+gboolean hm_numa_node_memory(guint node, HmNodeMemory *memory, GError **error)
+{
+    g_autofree char *text = NULL;
+    guint64 cache, busy;
+
+    if (read_node_meminfo(node, &text) < 0) {
+        return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
+                            "this host has no NUMA node %u", node);
+    }
+    cache = meminfo_bytes(text, "Active(file)") +
+            meminfo_bytes(text, "Inactive(file)");
+    busy = meminfo_bytes(text, "Dirty") + meminfo_bytes(text, "Writeback");
+    memory->total = meminfo_bytes(text, "MemTotal");
+    memory->free = meminfo_bytes(text, "MemFree");
+    memory->available = memory->free + (cache > busy ? cache - busy : 0);
+    return TRUE;
+}

@@ -19,7 +19,7 @@ guint hm_numa_cpu_quota(void);
 typedef struct {
     guint64 total;
     guint64 free;
-    guint64 available; /* free, and what the kernel can reclaim at once */
+    guint64 available; /* free, and page cache that is clean */
 } HmNodeMemory;
 /** Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (no such node) */
 gboolean hm_numa_node_memory(guint node, HmNodeMemory *memory, GError **error);
