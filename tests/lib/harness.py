@@ -25,15 +25,15 @@ import time
 import traceback
 import uuid
 
-from hostenv import (MIB, MemoryCgroup, Skip, hugetlbfs, mounted,
+from hostenv import (MIB, CpuCgroup, MemoryCgroup, Skip, hugetlbfs, mounted,
                      need_huge_pages, need_memory, need_program, need_root,
                      skip, tmpfs)
 from qmp import QmpClient, QmpClosed, QmpError
 
-__all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
-           "QmpError", "Skip", "diag", "hugetlbfs", "main", "mounted",
-           "need_huge_pages", "need_memory", "need_program", "need_root",
-           "program", "raises", "run_hostmemd", "scratch", "skip",
+__all__ = ["MIB", "CpuCgroup", "Hostmemd", "MemoryCgroup", "QmpClient",
+           "QmpClosed", "QmpError", "Skip", "diag", "hugetlbfs", "main",
+           "mounted", "need_huge_pages", "need_memory", "need_program",
+           "need_root", "program", "raises", "run_hostmemd", "scratch", "skip",
            "time_limit", "tmpfs", "wait_until"]
 
 TEST_TIMEOUT = 60  # seconds, unless @time_limit says otherwise
@@ -182,9 +182,10 @@ class _Offspring:
 
 
 def run_hostmemd(args, timeout=30.0, *, input=None, cwd=None, env=None,
-                 cgroup=None, may_leave_processes=False):
+                 cgroup=None, under=(), may_leave_processes=False):
     """Run hostmemd to its end; returns a CompletedProcess with text.
 
+    @under is a command that starts it, such as ["prlimit", "--nofile=40"].
     Fails when it takes longer than @timeout seconds, or leaves a process
     behind (-daemonize may).
     """
@@ -192,7 +193,7 @@ def run_hostmemd(args, timeout=30.0, *, input=None, cwd=None, env=None,
     stdin = {"input": input} if input else {"stdin": subprocess.DEVNULL}
     try:
         result = subprocess.run(
-            [program("hostmemd"), *map(str, args)], capture_output=True,
+            [*under, program("hostmemd"), *map(str, args)], capture_output=True,
             text=True, timeout=timeout, cwd=cwd, **stdin,
             **offspring.popen_args(env))
     except BaseException:

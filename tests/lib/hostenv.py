@@ -123,24 +123,29 @@ def _own_path(controller):
     return "/"
 
 
-class MemoryCgroup:
-    """A memory cgroup with a limit in bytes, v1 or v2, for child processes.
+class _Cgroup:
+    """A cgroup of one controller, v1 or v2, for child processes.
 
     Give it to Hostmemd or run_hostmemd; removed at the end.
     """
 
-    def __init__(self, limit):
-        self.limit = limit
+    controller = None
+
+    def __init__(self):
         self.version = 0
         self.path = None
+
+    def _settings(self):
+        """What to write: {name of the file: text}."""
+        raise NotImplementedError
 
     def __enter__(self):
         need_root()
         self.path = self._parent() / f"hostmem-test-{os.getpid()}"
         self.path.mkdir()
-        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
         try:
-            (self.path / name).write_text(str(self.limit))
+            for name, text in self._settings().items():
+                (self.path / name).write_text(text)
         except BaseException:
             self.path.rmdir()
             raise
@@ -149,23 +154,22 @@ class MemoryCgroup:
     def _parent(self):
         mounts = list(_cgroup_mounts())
         for fstype, options, root, point in mounts:
-            if fstype == "cgroup" and "memory" in options:
+            if fstype == "cgroup" and self.controller in options:
                 self.version = 1
-                own = point / os.path.relpath(_own_path("memory"), root)
+                own = point / os.path.relpath(_own_path(self.controller), root)
                 return own if own.is_dir() else point
         for fstype, _, _, point in mounts:
-            if fstype == "cgroup2" and self._delegate_memory(point):
+            if fstype == "cgroup2" and self._delegate(point):
                 self.version = 2
                 return point
-        skip("no memory cgroup controller")
+        skip(f"no {self.controller} cgroup controller")
 
-    @staticmethod
-    def _delegate_memory(point):
-        """Whether children of a v2 mount point get memory limits."""
+    def _delegate(self, point):
+        """Whether children of a v2 mount point get the controller."""
         control = point / "cgroup.subtree_control"
         try:
-            if "memory" not in control.read_text().split():
-                control.write_text("+memory")
+            if self.controller not in control.read_text().split():
+                control.write_text(f"+{self.controller}")
         except OSError:
             return False
         return True
@@ -185,6 +189,20 @@ class MemoryCgroup:
         """Move the calling process in: for preexec_fn of a child."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
+
+class MemoryCgroup(_Cgroup):
+    """A limit on memory, in bytes."""
+
+    controller = "memory"
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+
+    def _settings(self):
+        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
+        return {name: str(self.limit)}
+
     def usage(self):
         """Bytes charged now."""
         name = ("memory.usage_in_bytes" if self.version == 1
@@ -198,3 +216,20 @@ class MemoryCgroup:
             if key == "oom_kill":
                 return int(value)
         return 0
+
+
+class CpuCgroup(_Cgroup):
+    """A share of one CPU, in percent: makes what is too quick to watch slow."""
+
+    controller = "cpu"
+    PERIOD_US = 20_000
+
+    def __init__(self, percent):
+        super().__init__()
+        self.quota_us = self.PERIOD_US * percent // 100
+
+    def _settings(self):
+        if self.version == 1:
+            return {"cpu.cfs_period_us": str(self.PERIOD_US),
+                    "cpu.cfs_quota_us": str(self.quota_us)}
+        return {"cpu.max": f"{self.quota_us} {self.PERIOD_US}"}
