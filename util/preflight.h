@@ -19,10 +19,12 @@ typedef struct {
  * A look at every limit that memory of one kind meets: filesystem, huge page
  * pool (per node when bound), MemAvailable or the nodes' free memory, and the
  * cgroup limits (v1 and v2, memory and hugetlb) of this process all the way
- * up.  The places are found once, the numbers are read at each check.
+ * up.  The places are found once, the numbers are read at each check.  A
+ * number that cannot be read limits nothing.
  */
 typedef struct HmPreflight HmPreflight;
 
+/** @request is copied; its fd is borrowed and must outlive the preflight. */
 HmPreflight *hm_preflight_new(const HmPreflightRequest *request);
 void hm_preflight_free(HmPreflight *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPreflight, hm_preflight_free)
@@ -30,11 +32,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPreflight, hm_preflight_free)
 /**
  * hm_preflight_check: is there room for @bytes more, now?
  *
- * Cheap enough to ask before each chunk of a population.  One thread at a
- * time.
+ * Where RAM is taken it must also hold the page tables and a small reserve,
+ * so that a population which just fits does not wake the OOM killer.  What the
+ * kernel can reclaim counts as free: swap (not in cgroups, nor on bound
+ * nodes) and page cache.
  *
- * Returns: FALSE with %HOSTMEM_ERROR_NO_MEMORY, %HOSTMEM_ERROR_NO_SPACE,
- * %HOSTMEM_ERROR_NO_HUGE_PAGES or %HOSTMEM_ERROR_LIMIT; the message says what
- * is needed, what is free, and where
+ * Cheap enough to ask before each chunk of a population: some ten small files
+ * of /proc and /sys.  One thread at a time.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NO_MEMORY (RAM), %HOSTMEM_ERROR_NO_SPACE
+ * (filesystem), %HOSTMEM_ERROR_NO_HUGE_PAGES (pool) or %HOSTMEM_ERROR_LIMIT
+ * (cgroup); the message says what is needed, what is free, and where
  */
 gboolean hm_preflight_check(HmPreflight *self, guint64 bytes, GError **error);
