@@ -49,22 +49,24 @@ struct HmProp {
     const char *name;
     HmPropKind kind;
     guint flags;
-    gsize offset;          /* of the field in the instance; unused with @get */
+    gsize offset;          /* of the field; unused with READ_ONLY and @get */
     guint64 def;           /* default: BOOL, UINT32, SIZE, ENUM */
-    guint64 max;           /* IDS: largest id; others 0: what the type holds */
+    guint64 max;           /* UINT32, SIZE, each of IDS; 0: of the type */
     GType (*type)(void);   /* ENUM and LINK */
-    const char *type_name; /* QOM's name; NULL: that of the kind */
+    const char *type_name; /* QOM's, "link<...>" too; NULL: that of the kind */
     void (*get)(gpointer object, GValue *value); /* computed at each read */
-    const char *alias_of; /* another name for that row of the same table */
+    const char *alias_of; /* that row of the table under another name; such a
+                           * row has only these two and a description */
     const char *description;
 };
 
 #define HM_PROP_FIELD(Type, field) G_STRUCT_OFFSET(Type, field)
 
-/** Turns a path into an object: FALSE with %HOSTMEM_ERROR_NOT_FOUND. */
+/** How a path becomes an object, and back. */
 typedef struct {
+    /* (transfer none); NULL with %HOSTMEM_ERROR_NOT_FOUND */
     GObject *(*find)(const char *path, gpointer data, GError **error);
-    char *(*path_of)(GObject *object, gpointer data);
+    char *(*path_of)(GObject *object, gpointer data); /* (transfer full) */
     gpointer data;
 } HmPropLinks;
 
@@ -72,28 +74,39 @@ typedef struct {
  * hm_props_install: make the GParamSpecs of a class and its get_property and
  * set_property, from rows that live as long as the process.
  *
+ * What can be given is construct-only, with the row's default; an alias
+ * overwrites its target only with another value than that default.
+ *
  * Fields of kinds STRING and IDS are freed and LINKs are unreffed by
  * hm_props_clear(), which the class's finalize calls.
  */
 void hm_props_install(GObjectClass *klass, const HmProp *rows, gsize n);
 void hm_props_clear(GObject *object);
 
-/** (nullable): the row of a property, also of a parent class's. */
+/**
+ * (nullable): the row of a property, also of a parent class's.  That of an
+ * alias is its target's, but for the name and what it says itself.
+ */
 const HmProp *hm_props_find(GObjectClass *klass, const char *name);
 /** (transfer container) (element-type HmProp): all rows, sorted by name. */
 GPtrArray *hm_props_list(GObjectClass *klass);
 
-/** Initialise @value with the row's GType and read the object's value. */
+/**
+ * Initialise @value with the row's GType and read the object's value.  These
+ * two lock nothing.
+ */
 void hm_prop_get(const HmProp *row, GObject *object, GValue *value);
-/** Store a value in the field, whatever the flags say. */
+/** Store a value in the field, whatever the flags say; not what is computed. */
 void hm_prop_set(const HmProp *row, GObject *object, const GValue *value);
+/** What a GValue of the row holds. */
 GType hm_prop_gtype(const HmProp *row);
-/** QOM's name of the type: "bool", "int", "string", "link<...>", ... */
+/** (transfer full): QOM's name of the type: "bool", "int", "link<...>"... */
 char *hm_prop_type_name(const HmProp *row);
 
 /**
  * hm_prop_from_json: check a JSON value and turn it into a GValue.
  * @links: (nullable): needed for LINK rows
+ * @value: initialised by this, untouched on failure
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID in QEMU's words ("Invalid
  * parameter type for 'x', expected: boolean", "Parameter 'x' expects uint64",
@@ -117,14 +130,17 @@ json_t *hm_prop_to_json(const HmProp *row, const GValue *value,
 json_t *hm_prop_text_to_json(const HmProp *row, const char *const *texts,
                              GError **error);
 
-/** (transfer full): a value for a person: "on", "4 GiB", "0-3". */
+/** (transfer full): for a person: "on", "4 GiB", "0-3"; LINK: "set" or "". */
 char *hm_prop_to_text(const HmProp *row, const GValue *value);
 
 /**
  * hm_props_check_json: check an object of arguments against rows.
+ * @rows: a table without aliases
  *
  * Every key has a row ("Parameter 'x' is unexpected"), required rows are there
- * ("Parameter 'x' is missing"), types fit.
+ * ("Parameter 'x' is missing"), types fit; a LINK is not looked up.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID
  */
 gboolean hm_props_check_json(const HmProp *rows, gsize n, json_t *object,
                              GError **error);
