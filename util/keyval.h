@@ -10,7 +10,8 @@
  *   keyval   host-nodes.0=0,host-nodes.1=1 (dotted indices, gapless)
  *
  * A doubled comma stands for one in a value.  The first part may leave out its
- * key.  `flag` and `noflag` stand for flag=on and flag=off.
+ * key.  `flag` and `noflag` stand for flag=on and flag=off.  Of a scalar that
+ * is repeated the last value counts, `id` included.
  */
 typedef struct HmKeyval HmKeyval;
 
@@ -18,7 +19,7 @@ typedef struct HmKeyval HmKeyval;
  * hm_keyval_parse: split the text; values stay text.
  * @implied_key: (nullable): key of a first part without '='
  *
- * Returns: NULL with %HOSTMEM_ERROR_INVALID (syntax, a malformed key)
+ * Returns: NULL with %HOSTMEM_ERROR_INVALID (a malformed key, no UTF-8)
  */
 HmKeyval *hm_keyval_parse(const char *text, const char *implied_key,
                           GError **error);
@@ -32,7 +33,7 @@ gboolean hm_keyval_wants_help(const HmKeyval *self);
 
 /**
  * hm_keyval_to_json: the object that QMP would have sent.
- * @find: the row of a key, or NULL when there is none
+ * @find: the row of a key, or NULL when there is none; a READ_ONLY row is none
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID ("Invalid
  * parameter 'x'", "Parameters 'x.*' are unexpected", a value)

@@ -306,9 +306,10 @@ static void assert_text_refused(const char *name, const char *text,
                                 const char *message)
 {
     const char *const texts[] = {text, NULL};
+    g_autofree char *printable = g_strescape(text, NULL);
     g_autoptr(GError) error = NULL;
 
-    g_test_message("%s=%s", name, text);
+    g_test_message("%s=%s", name, printable);
     g_assert_null(hm_prop_text_to_json(row(name), texts, &error));
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
     g_assert_cmpstr(error->message, ==, message);
