@@ -4,13 +4,23 @@
 #include <hostmem/object.h>
 #include "util/props.h"
 
+/*
+ * Locks, in the order in which they may be taken:
+ *
+ *   change_lock   one change of a live object at a time; may be held long
+ *   value_lock    the fields behind HM_PROP_LIVE rows; never held long
+ *
+ * A live field is written under both and may be read under either.  Fields
+ * of other rows do not change once complete() has been called.
+ */
 struct _HostmemObject {
     GObject parent_instance;
 
     char *id;
-    gint holds;         /* atomic */
-    GMutex change_lock; /* serializes changes after creation */
-    gboolean complete;  /* creation succeeded; written once, atomic */
+    gint holds; /* atomic */
+    GMutex change_lock;
+    GMutex value_lock;
+    gboolean complete; /* creation succeeded; written once, atomic */
 };
 
 /*
@@ -25,17 +35,28 @@ struct _HostmemObjectClass {
     /* All that can fail in creation; any thread. */
     gboolean (*complete)(HostmemObject *self, GCancellable *cancellable,
                          GError **error);
-    /* Change a HM_PROP_LIVE row of a complete object; under change_lock. */
+    /*
+     * Change a HM_PROP_LIVE row of a complete object; under change_lock.  The
+     * field is stored behind it, so it still has the old value here.
+     */
     gboolean (*change)(HostmemObject *self, const HmProp *row,
                        const GValue *value, GCancellable *cancellable,
                        GError **error);
 };
 
+#define HOSTMEM_OBJECT_CLASS(klass) \
+    (G_TYPE_CHECK_CLASS_CAST((klass), HOSTMEM_TYPE_OBJECT, HostmemObjectClass))
 #define HOSTMEM_OBJECT_GET_CLASS(obj) \
     (G_TYPE_INSTANCE_GET_CLASS((obj), HOSTMEM_TYPE_OBJECT, HostmemObjectClass))
 
 /** "memory-backend-memfd 'm0'", or the type alone; (transfer full). */
 char *hm_object_describe(HostmemObject *self);
+
+/** Whether creation has succeeded, and all that it made can be used. */
+gboolean hm_object_is_complete(HostmemObject *self);
+
+/** (transfer full): "/objects/ID"; "" when it has no id. */
+char *hm_object_get_path(HostmemObject *self);
 
 /** As hostmem_object_get(), as JSON; LINKs are written with @links. */
 json_t *hm_object_get_json(HostmemObject *self, const char *property,

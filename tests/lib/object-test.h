@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/object.h>
+
+/* What the tests of objects have in common. */
+
+typedef struct {
+    const char *path;
+    void (*func)(void);
+} HmTest;
+
+/** Run the tests, each on a fake kernel that was just reset. */
+int hm_test_main(int argc, char **argv, const HmTest *tests, gsize n);
+
+/** The property reads as this JSON. */
+void hm_test_assert_reads(gpointer object, const char *property,
+                          const char *expected);
+/** The property as a number. */
+guint64 hm_test_read_number(gpointer object, const char *property);
+/** Changing the property works. */
+void hm_test_assert_set(gpointer object, const char *property,
+                        const char *value);
+/** Changing it fails with this error, and it keeps its value. */
+void hm_test_assert_set_fails(gpointer object, const char *property,
+                              const char *value, gint code,
+                              const char *message);
+/** @error is one of ours with @code whose message has @part; it is freed. */
+void hm_test_assert_error(GError *error, gint code, const char *part);
+
+/** Descriptors that this process has open. */
+guint hm_test_count_fds(void);
+/** Mappings that this process has, as lines of /proc/self/maps. */
+guint hm_test_count_mappings(void);
