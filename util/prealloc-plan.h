@@ -46,16 +46,19 @@ typedef struct {
     guint n_whole;
     HmPreallocStep chunk[HM_PLAN_MAX_STEPS];
     guint n_chunk;
-    const char *method; /* static: "fallocate+populate-write" */
+    gsize huge_size;    /* bytes; huge pages that the steps make; 0: none */
+    const char *method; /* static: "fallocate+populate-write", or "none" */
     const char *reason; /* static: one clause, why */
 } HmPreallocPlan;
 
 /**
  * hm_prealloc_plan: choose the fastest steps; pure.
  *
- * Returns: FALSE with %HOSTMEM_ERROR_INVALID (a writable state of read-only
- * memory)
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (another state than readable of
+ * read-only memory), %HOSTMEM_ERROR_UNSUPPORTED (writable DAX memory on a
+ * kernel without MADV_POPULATE_WRITE)
  */
 gboolean hm_prealloc_plan(const HmPreallocFacts *facts, HmPreallocPlan *plan,
                           GError **error);
+/** The step's part of a method's name: "populate-write". */
 const char *hm_prealloc_step_name(HmPreallocStep step);
