@@ -137,6 +137,11 @@ def program(name):
     return path if path.exists() else skip(f"{path} is not built")
 
 
+def die_with_parent():
+    """A preexec_fn: the child goes down with us, even when we are killed."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class _Offspring:
     """Marks a process and what descends from it, to find them again."""
 
@@ -151,8 +156,7 @@ class _Offspring:
                 "preexec_fn": self._prepare}
 
     def _prepare(self):
-        # The child goes down with the harness, even when that is killed.
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         if self._cgroup:
             self._cgroup.join()
 
@@ -168,12 +172,11 @@ class _Offspring:
 
     def expect_none(self, timeout=5.0):
         """Fail, and kill them, when some stay."""
-        try:
-            wait_until(lambda: not self.pids(), timeout)
-        except TimeoutError:
-            pids = self.pids()
-            self.kill()
-            raise AssertionError(f"left processes behind: {pids}") from None
+        deadline = time.monotonic() + timeout
+        while (pids := self.pids()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.kill()
+        assert not pids, f"left processes behind: {pids}"
 
     def kill(self):
         for pid in self.pids():
@@ -267,10 +270,10 @@ class Hostmemd:
         """Wait until it exits by itself; returns its exit status."""
         return self.process.wait(timeout)
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind, *error):
         if kind and not issubclass(kind, Skip):
             diag(f"hostmemd printed: {self.stdout}{self.stderr}")
-        self._stack.close()
+        return self._stack.__exit__(kind, *error)
 
     def _end(self):
         for client in self._clients:
