@@ -8,11 +8,17 @@
  * A stream of bytes to JSON values.
  *
  * Push bytes as they come; each complete value, or each error, is handed to
- * the callback, in order.  After an error the stream goes on behind the next
- * newline, or at once where the broken text ended cleanly.
+ * the callback, in order.  No newline is needed between values.  After an error
+ * the stream goes on behind the next newline, or at once where the broken text
+ * ended cleanly: with its last bracket or quote, or as a word.
+ *
+ * Errors are %HOSTMEM_ERROR_INVALID: "JSON parse error, ..." or "JSON ... limit
+ * exceeded".  Time is linear in the bytes, whatever the split; memory is that
+ * of one message.  Use a stream from one thread at a time.
  */
 typedef struct HmJsonStream HmJsonStream;
 
+/* Of one value: levels of brackets, bytes, and brackets, commas, words... */
 #define HM_JSON_MAX_DEPTH  1024
 #define HM_JSON_MAX_BYTES  (64u << 20)
 #define HM_JSON_MAX_TOKENS (2u << 20)
@@ -20,7 +26,8 @@ typedef struct HmJsonStream HmJsonStream;
 /**
  * @value: (transfer none) (nullable): NULL with @error
  *
- * The callback may free the stream; feeding then ends at once.
+ * The callback may free the stream, feeding then ends at once; it does not
+ * feed.
  */
 typedef void (*HmJsonStreamFunc)(json_t *value, const GError *error,
                                  gpointer user_data);
@@ -31,7 +38,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmJsonStream, hm_json_stream_free)
 
 /** Any bytes, any split. */
 void hm_json_stream_feed(HmJsonStream *self, const char *data, gsize length);
-/** The end: an unfinished value is an error ("premature EOI"). */
+/**
+ * The end: an unfinished value is an error ("premature EOI").  What is fed
+ * afterwards is a stream of its own.
+ */
 void hm_json_stream_end(HmJsonStream *self);
 
 /**
@@ -40,7 +50,7 @@ void hm_json_stream_end(HmJsonStream *self);
  * Depth, size and token limits as of the stream.  An integer outside int64
  * becomes a real, so that whoever checks it can name the parameter.
  *
- * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID ("JSON parse
- * error, ...")
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID, as of the
+ * stream
  */
 json_t *hm_json_parse(const char *text, gsize length, GError **error);
