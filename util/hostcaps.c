@@ -10,7 +10,7 @@
 #include <string.h>
 #include "util/autofd.h"
 #include "util/hostcaps.h"
-#include "util/size.h"
+#include "util/procfield.h"
 
 #define THP_DIR "/sys/kernel/mm/transparent_hugepage"
 
@@ -84,15 +84,12 @@ static gsize read_number(const char *path)
 
 static gsize default_huge_page_size(void)
 {
-    static const char key[] = "\nHugepagesize:";
     g_autofree char *text = NULL;
-    const char *at;
 
     if (hm_os_read_text("/proc/meminfo", &text) < 0) {
         return 0;
     }
-    at = strstr(text, key);
-    return at ? g_ascii_strtoull(at + strlen(key), NULL, 10) * HM_KIB : 0;
+    return (gsize)hm_procfield_bytes(text, "Hugepagesize");
 }
 
 void hm_hostcaps_probe(HmHostCaps *caps)

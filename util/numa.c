@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <string.h>
 #include "util/error.h"
 #include "util/numa.h"
 #include "util/os.h"
-#include "util/size.h"
+#include "util/procfield.h"
 
 #define NODE_DIR "/sys/devices/system/node"
 
@@ -72,22 +71,6 @@ HmIdset *hm_numa_allowed_cpus(void)
     return cpus;
 }
 
-/* Bytes of a "Key:  123 kB" line, of /proc/meminfo or of a node's. */
-static guint64 meminfo_bytes(const char *text, const char *key)
-{
-    g_autofree char *colon = g_strconcat(key, ":", NULL);
-    guint64 bytes;
-
-    for (const char *at = text; (at = strstr(at, colon)); at++) {
-        if (at == text || g_ascii_isspace(at[-1])) {
-            guint64 kib = g_ascii_strtoull(at + strlen(colon), NULL, 10);
-
-            return g_uint64_checked_mul(&bytes, kib, HM_KIB) ? bytes : 0;
-        }
-    }
-    return 0;
-}
-
 static int read_node_meminfo(guint node, char **textp)
 {
     g_autofree char *path = g_strdup_printf(NODE_DIR "/node%u/meminfo", node);
@@ -107,11 +90,12 @@ gboolean hm_numa_node_memory(guint node, HmNodeMemory *memory, GError **error)
         return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
                             "this host has no NUMA node %u", node);
     }
-    cache = meminfo_bytes(text, "Active(file)") +
-            meminfo_bytes(text, "Inactive(file)");
-    busy = meminfo_bytes(text, "Dirty") + meminfo_bytes(text, "Writeback");
-    memory->total = meminfo_bytes(text, "MemTotal");
-    memory->free = meminfo_bytes(text, "MemFree");
+    cache = hm_procfield_bytes(text, "Active(file)") +
+            hm_procfield_bytes(text, "Inactive(file)");
+    busy = hm_procfield_bytes(text, "Dirty") +
+           hm_procfield_bytes(text, "Writeback");
+    memory->total = hm_procfield_bytes(text, "MemTotal");
+    memory->free = hm_procfield_bytes(text, "MemFree");
     memory->available = memory->free + (cache > busy ? cache - busy : 0);
     return TRUE;
 }
