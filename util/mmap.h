@@ -12,6 +12,7 @@ typedef struct {
 } HmMapping;
 
 typedef struct {
+    const char *name;   /* (nullable): of the object; for messages */
     gsize align;        /* bytes, power of two; 0: a good one */
     gboolean readonly;  /* PROT_READ */
     gboolean noreserve; /* MAP_NORESERVE */
@@ -21,9 +22,13 @@ typedef struct {
 /**
  * hm_mapping_init: map a backing.
  *
+ * Where the alignment asked for leaves a choice, address and file offset agree
+ * modulo the size of a transparent huge page.
+ *
  * Returns: FALSE with %HOSTMEM_ERROR_NO_MEMORY, %HOSTMEM_ERROR_NO_HUGE_PAGES,
- * %HOSTMEM_ERROR_LIMIT (RLIMIT_AS, overcommit), %HOSTMEM_ERROR_SYSTEM; nothing
- * stays mapped
+ * %HOSTMEM_ERROR_LIMIT (RLIMIT_AS, RLIMIT_DATA, overcommit),
+ * %HOSTMEM_ERROR_UNSUPPORTED (the filesystem cannot be mapped, or not with
+ * sync), %HOSTMEM_ERROR_PERMISSION, %HOSTMEM_ERROR_SYSTEM; nothing stays mapped
  */
 gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
                          const HmMappingOptions *options, GError **error);
