@@ -41,18 +41,25 @@ void hm_backing_clear(HmBacking *self);
 void hm_backing_undo(HmBacking *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HmBacking, hm_backing_undo)
 
-/** Private anonymous memory of @size bytes. */
+/**
+ * hm_backing_init_anon: private anonymous memory.
+ * @size: bytes; rounded up to whole pages
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (0, or 2^63 and more)
+ */
 gboolean hm_backing_init_anon(HmBacking *self, guint64 size, GError **error);
 
 /**
  * hm_backing_init_memfd: a memfd of @size bytes.
- * @huge_page_size: bytes; 0 for base pages
+ * @name: shown in /proc, as far as it fits
+ * @huge_page_size: bytes, a power of two; 0 for base pages
  * @seal: add F_SEAL_GROW, F_SEAL_SHRINK and F_SEAL_SEAL
  * @shared: how it will be mapped
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (@size is no multiple of the page
  * size), %HOSTMEM_ERROR_UNSUPPORTED (huge page size, sealing),
- * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_SYSTEM
+ * %HOSTMEM_ERROR_LIMIT (RLIMIT_NOFILE, RLIMIT_FSIZE), %HOSTMEM_ERROR_SYSTEM;
+ * @self is as HM_BACKING_INIT then
  */
 gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
                                gsize huge_page_size, gboolean seal,
@@ -61,15 +68,18 @@ gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
 /** A POSIX shared memory object without a name; errors as of memfd. */
 gboolean hm_backing_init_shm(HmBacking *self, guint64 size, GError **error);
 
-/** An unnamed file on a private tmpfs of huge pages; errors as of memfd. */
+/**
+ * An unnamed file on a private tmpfs of huge pages; errors as of memfd, and
+ * %HOSTMEM_ERROR_PERMISSION or %HOSTMEM_ERROR_UNSUPPORTED (no mounts here).
+ */
 gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
                                    gboolean shared, GError **error);
 
 /** How to open a file: see memory-backend-file's properties. */
 typedef struct {
     const char *path;
-    const char *name; /* of the object; for a temporary file */
-    guint64 size;     /* bytes */
+    const char *name; /* of the object; for messages and a temporary file */
+    guint64 size;     /* bytes; rounded up to whole pages of the file's kind */
     guint64 offset;   /* bytes */
     gboolean shared;
     gboolean readonly; /* open O_RDONLY, never create */
@@ -79,12 +89,15 @@ typedef struct {
  * hm_backing_init_file: a file, created when missing; in a directory an
  * unnamed temporary file.
  *
- * An existing file of another length than 0 is never resized.
+ * An existing file of another length than 0 is never resized; what is no
+ * regular file, directory or DAX device is never opened.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, %HOSTMEM_ERROR_PERMISSION,
- * %HOSTMEM_ERROR_INVALID (a FIFO, socket or device without memory; too small;
- * @size or @offset no multiple of the page size), %HOSTMEM_ERROR_NO_SPACE,
- * %HOSTMEM_ERROR_LIMIT, %HOSTMEM_ERROR_SYSTEM; a file it created is removed
+ * %HOSTMEM_ERROR_INVALID (a FIFO, socket or device without memory; a directory
+ * with readonly; the file is too small; size below a page; offset no multiple
+ * of the page size), %HOSTMEM_ERROR_NO_SPACE, %HOSTMEM_ERROR_LIMIT
+ * (RLIMIT_NOFILE, RLIMIT_FSIZE), %HOSTMEM_ERROR_SYSTEM; a file it created is
+ * removed, and @self is as HM_BACKING_INIT then
  */
 gboolean hm_backing_init_file(HmBacking *self,
                               const HmBackingFileOptions *options,
@@ -94,13 +107,18 @@ gboolean hm_backing_init_file(HmBacking *self,
  * hm_backing_holes: the parts of a range that certainly hold no data now.
  *
  * What is listed may be given back after a failed populate without losing
- * anything.  Offsets count from the start of the backing.  Conservative: a
- * kind of file that cannot tell has no holes.
+ * anything.  Offsets count from the start of the backing, as those of @range.
+ * Private mappings: pages without a page table entry.  Conservative: a kind of
+ * file that cannot tell has no holes; hugetlb has all or none.
+ * @addr: where all of the backing is mapped
  *
  * Returns: (transfer full)
  */
 HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
                               const HmRange *range);
 
-/** Bytes with storage now: blocks of a file, page tables of private memory. */
+/**
+ * Bytes with storage now, at most its length: blocks of a shared file, page
+ * table entries of private memory; of that 0 when @addr is NULL, not mapped.
+ */
 guint64 hm_backing_backed_size(const HmBacking *self, const void *addr);

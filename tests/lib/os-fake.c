@@ -269,7 +269,18 @@ char *hm_fake_sequence(void)
 int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
               guint64 offset, void **addrp)
 {
-    MEET(MAP, hint, length, fd, offset, prot);
+    HmFakeRecord record = {.call = HM_FAKE_MAP,
+                           .addr = hint,
+                           .length = length,
+                           .fd = fd,
+                           .offset = offset,
+                           .flags = flags,
+                           .arg = prot};
+    gint64 result;
+
+    if (meet(&record, &result)) {
+        return (int)result;
+    }
     return hm_real_map(hint, length, prot, flags, fd, offset, addrp);
 }
 

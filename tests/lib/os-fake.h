@@ -71,6 +71,7 @@ typedef struct {
     guint64 length; /* bytes; n of page_nodes and advise_vector */
     int fd;
     guint64 offset; /* bytes, in @fd */
+    int flags;      /* of map */
     gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open
                      * and memfd, resource, thread id */
 } HmFakeRecord;
