@@ -24,8 +24,9 @@ typedef struct {
     int fd;            /* -1 when anonymous */
     guint64 fd_offset; /* bytes; where @addr lies in @fd */
     const HmPreallocPlan *plan;
-    const HmRangeList *holes; /* offsets from @addr that a failed run may
-                               * discard again; NULL: none */
+    const HmRangeList *holes; /* offsets from @addr without data that nobody
+                               * else writes meanwhile: a failed run discards
+                               * them again; NULL: not known, none */
 } HmPreallocRegion;
 
 /** Start a worker; the shape of hostmem_thread_context_spawn(). */
@@ -41,7 +42,8 @@ typedef struct {
     HmSpawnFunc spawn; /* NULL: g_thread_try_new */
     gpointer spawn_data;
     const HmIdset *cpus; /* bind the workers to these; NULL: as the caller */
-    HmRoomFunc room;     /* asked before each chunk; NULL: do not ask */
+    HmRoomFunc room;     /* asked before storage is made, chunk by chunk, for
+                          * what lies in the holes; NULL: do not ask */
     gpointer room_data;
     gint64 deadline;      /* hm_os_now() microseconds; 0: none */
     gsize chunk_size;     /* bytes; 0: chosen from length and threads */
@@ -56,28 +58,32 @@ typedef struct {
 
 /** Where and why a run failed, for a message that names the limit. */
 typedef struct {
-    int err; /* positive errno; 0 when it was not a system call */
-    HmPreallocStep step;
-    guint64 offset; /* bytes from the start of the region */
-    guint64 done;   /* bytes that had been populated */
+    int err;             /* positive errno; 0 when it was not a system call */
+    HmPreallocStep step; /* with an errno */
+    guint64 offset;      /* bytes from the start of the region; with an errno */
+    guint64 done;        /* bytes that had been populated */
 } HmPreallocFailure;
 
 /**
  * hm_prealloc_run: populate one region; blocks until all workers are done.
  * @failure: (nullable): filled when it returns FALSE
  *
- * Cancel and deadline take effect within a chunk.  After a failure the part
- * of the holes that this run reached has been discarded again.
+ * Keeps the contents, also those that others write meanwhile.  Cancel and
+ * deadline take effect within a chunk.  After a failure the part of the holes
+ * that this run reached has been discarded again.
  *
  * Returns: FALSE with the errno's code ("preallocating memory failed: ...
- * at offset ..."), %HOSTMEM_ERROR_CHANGED (the file shrank, memory is
- * poisoned), %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room said,
- * or %HOSTMEM_ERROR_LIMIT (no thread to be had)
+ * at offset ..."), where no page could be had %HOSTMEM_ERROR_NO_SPACE (shared
+ * memory), %HOSTMEM_ERROR_NO_HUGE_PAGES (hugetlb) or %HOSTMEM_ERROR_SYSTEM,
+ * %HOSTMEM_ERROR_CHANGED (the file shrank, memory is poisoned),
+ * %HOSTMEM_ERROR_UNSUPPORTED (backed was wanted of a filesystem that cannot),
+ * %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room said, or
+ * %HOSTMEM_ERROR_LIMIT (no thread to be had)
  */
 gboolean hm_prealloc_run(const HmPreallocRegion *region,
                          const HmPreallocOptions *options,
                          GCancellable *cancellable, HmPreallocResult *result,
                          HmPreallocFailure *failure, GError **error);
 
-/** Chunks of a region: bytes each, a multiple of the page and huge page. */
+/** Bytes of a chunk by default: a multiple of the page and huge page. */
 gsize hm_prealloc_chunk_size(const HmPreallocRegion *region, guint threads);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <signal.h>
+#include "util/error.h"
+#include "util/os.h"
+#include "util/prealloc-workers.h"
+
+/*
+ * Theory of operation
+ *
+ * To create a thread is to map its stack, which needs mmap_lock for writing
+ * and would wait behind, and hold up, the workers that populate already.  So
+ * all are created first and wait at a gate:
+ *
+ *   CREATING  --all are there-->  FIRST  --worker 0 is done-->  EACH
+ *            \--one is missing--------------------------------> ABANDONED
+ */
+typedef enum {
+    CREATING,
+    FIRST,
+    EACH,
+    ABANDONED,
+} Phase;
+
+typedef struct {
+    const HmWork *work;
+    const HmIdset *cpus;
+    GMutex lock; /* guards phase */
+    GCond moved;
+    Phase phase;
+} Crew;
+
+static void enter_phase(Crew *crew, Phase phase)
+{
+    g_mutex_lock(&crew->lock);
+    crew->phase = phase;
+    g_cond_broadcast(&crew->moved);
+    g_mutex_unlock(&crew->lock);
+}
+
+/** Returns: FALSE when the work is abandoned */
+static gboolean wait_for_phase(Crew *crew, Phase phase)
+{
+    gboolean go;
+
+    g_mutex_lock(&crew->lock);
+    while (crew->phase < phase) {
+        g_cond_wait(&crew->moved, &crew->lock);
+    }
+    go = crew->phase != ABANDONED;
+    g_mutex_unlock(&crew->lock);
+    return go;
+}
+
+/** Leave signals to the threads of the program; faults are our own. */
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigfillset(&set);
+    sigdelset(&set, SIGBUS);
+    sigdelset(&set, SIGSEGV);
+    sigdelset(&set, SIGILL);
+    sigdelset(&set, SIGFPE);
+    sigdelset(&set, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void set_up_worker(const Crew *crew)
+{
+    block_signals();
+    if (crew->cpus) {
+        hm_os_set_affinity(0, crew->cpus);
+    }
+}
+
+static gpointer first_worker(gpointer data)
+{
+    Crew *crew = data;
+
+    set_up_worker(crew);
+    if (wait_for_phase(crew, FIRST)) {
+        crew->work->first(crew->work->data);
+        enter_phase(crew, EACH);
+        crew->work->each(crew->work->data);
+    }
+    return NULL;
+}
+
+static gpointer other_worker(gpointer data)
+{
+    Crew *crew = data;
+
+    set_up_worker(crew);
+    if (wait_for_phase(crew, EACH)) {
+        crew->work->each(crew->work->data);
+    }
+    return NULL;
+}
+
+static GThread *spawn(Crew *crew, guint i, const HmPreallocOptions *options,
+                      GError **error)
+{
+    GThreadFunc func = i == 0 ? first_worker : other_worker;
+
+    if (options->spawn) {
+        return options->spawn("prealloc", func, crew, options->spawn_data,
+                              error);
+    }
+    return g_thread_try_new("prealloc", func, crew, error);
+}
+
+/** Returns: FALSE when not all @n could be created; @threads has the others */
+static gboolean spawn_all(Crew *crew, guint n, const HmPreallocOptions *options,
+                          GPtrArray *threads, GError **error)
+{
+    for (guint i = 0; i < n; i++) {
+        g_autoptr(GError) why = NULL;
+        GThread *thread = spawn(crew, i, options, &why);
+
+        if (!thread) {
+            return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
+                                "preallocating memory failed: cannot start "
+                                "thread %u of %u: %s",
+                                i + 1, n, why->message);
+        }
+        g_ptr_array_add(threads, thread);
+    }
+    return TRUE;
+}
+
+static gboolean run_crew(const HmWork *work, guint n,
+                         const HmPreallocOptions *options, GError **error)
+{
+    g_autoptr(GPtrArray) threads = g_ptr_array_new();
+    Crew crew = {.work = work, .cpus = options->cpus};
+    gboolean ok;
+
+    g_mutex_init(&crew.lock);
+    g_cond_init(&crew.moved);
+    ok = spawn_all(&crew, n, options, threads, error);
+    enter_phase(&crew, ok ? FIRST : ABANDONED);
+    for (guint i = 0; i < threads->len; i++) {
+        g_thread_join(g_ptr_array_index(threads, i));
+    }
+    g_cond_clear(&crew.moved);
+    g_mutex_clear(&crew.lock);
+    return ok;
+}
+
+gboolean hm_workers_run(const HmWork *work, guint n,
+                        const HmPreallocOptions *options, GError **error)
+{
+    if (n == 1 && !options->spawn && !options->cpus) {
+        work->first(work->data);
+        work->each(work->data);
+        return TRUE;
+    }
+    return run_crew(work, n, options, error);
+}
