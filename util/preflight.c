@@ -37,7 +37,8 @@
 /*
  * What must stay free for the process itself meanwhile.  In a cgroup the
  * numbers are exact; on the host MemAvailable is an estimate, and others are
- * hurt when it is wrong.
+ * hurt when it is wrong.  Half of it may be gone when a check is repeated:
+ * else what just fitted would be refused at its last chunk.
  */
 #define CGROUP_RESERVE (4 * HM_MIB)
 #define HOST_RESERVE   (16 * HM_MIB)
@@ -53,6 +54,7 @@ struct HmPreflight {
     char *where;
     HmCgroup *memory_cgroup;  /* NULL: not limited, or not visible */
     HmCgroup *hugetlb_cgroup; /* the same */
+    gboolean repeated;        /* a check has succeeded before */
 };
 
 /* What a number of bytes turns into. */
@@ -133,6 +135,13 @@ static gboolean G_GNUC_PRINTF(6, 7)
     }
     return hm_set_error(error, code, "%s needs %s (plus %s of overhead): %s",
                         self->what, size, more, reason);
+}
+
+/* RAM that must be free besides the pages themselves. */
+static guint64 overhead_of(const HmPreflight *self, const Need *need,
+                           guint64 reserve)
+{
+    return add(need->overhead, self->repeated ? reserve / 2 : reserve);
 }
 
 /* "node 1", "nodes 0-3". */
@@ -346,7 +355,7 @@ static gboolean find_number(const char *text, const char *key, guint64 *value)
 static gboolean check_host_memory(const HmPreflight *self, const Need *need,
                                   GError **error)
 {
-    guint64 overhead = add(need->overhead, HOST_RESERVE);
+    guint64 overhead = overhead_of(self, need, HOST_RESERVE);
     g_autofree char *text = NULL;
     g_autofree char *free = NULL;
     g_autofree char *swap = NULL;
@@ -371,7 +380,7 @@ static gboolean check_host_memory(const HmPreflight *self, const Need *need,
 static gboolean check_node_memory(const HmPreflight *self, const Need *need,
                                   GError **error)
 {
-    guint64 overhead = add(need->overhead, HOST_RESERVE);
+    guint64 overhead = overhead_of(self, need, HOST_RESERVE);
     g_autofree char *nodes = NULL;
     g_autofree char *free = NULL;
     guint64 available = 0;
@@ -412,7 +421,7 @@ static gboolean check_memory_level(const HmPreflight *self, guint level,
                                    const Need *need, GError **error)
 {
     const HmCgroup *cgroup = self->memory_cgroup;
-    guint64 overhead = add(need->overhead, CGROUP_RESERVE);
+    guint64 overhead = overhead_of(self, need, CGROUP_RESERVE);
     guint64 bytes = add(need->ram, overhead);
     g_autofree char *allowed = NULL;
     g_autofree char *used = NULL;
@@ -496,7 +505,11 @@ gboolean hm_preflight_check(HmPreflight *self, guint64 bytes, GError **error)
 {
     Need need = find_need(self, bytes);
 
-    return (!need.storage || check_storage(self, need.storage, error)) &&
-           (!need.huge || check_huge(self, need.huge, error)) &&
-           (!need.ram || check_ram(self, &need, error));
+    if ((need.storage && !check_storage(self, need.storage, error)) ||
+        (need.huge && !check_huge(self, need.huge, error)) ||
+        (need.ram && !check_ram(self, &need, error))) {
+        return FALSE;
+    }
+    self->repeated = TRUE;
+    return TRUE;
 }

@@ -33,9 +33,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPreflight, hm_preflight_free)
  * hm_preflight_check: is there room for @bytes more, now?
  *
  * Where RAM is taken it must also hold the page tables and a small reserve,
- * so that a population which just fits does not wake the OOM killer.  What the
- * kernel can reclaim counts as free: swap (not in cgroups, nor on bound
- * nodes) and page cache.
+ * so that a population which just fits does not wake the OOM killer; after a
+ * check that succeeded, half the reserve will do.  What the kernel can reclaim
+ * counts as free: swap (not in cgroups, nor on bound nodes) and page cache.
  *
  * Cheap enough to ask before each chunk of a population: some ten small files
  * of /proc and /sys.  One thread at a time.

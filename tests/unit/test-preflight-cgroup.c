@@ -83,6 +83,23 @@ static void test_cgroup_needs_page_tables_and_reserve(void)
     g_free(assert_refused(&anon, HM_GIB, HOSTMEM_ERROR_LIMIT));
 }
 
+static void test_repeated_check_may_use_half_the_reserve(void)
+{
+    guint64 needed = HM_GIB + HM_GIB / 512 + CGROUP_RESERVE;
+    g_autoptr(HmPreflight) preflight = NULL;
+
+    set_host();
+    set_cgroup_v2("/");
+    set_number("/cg/memory.max", needed);
+    set_number("/cg/memory.current", 0);
+    preflight = hm_preflight_new(&anon);
+    g_assert_true(hm_preflight_check(preflight, HM_GIB, NULL));
+    set_number("/cg/memory.current", CGROUP_RESERVE / 2);
+    g_assert_true(hm_preflight_check(preflight, HM_GIB, NULL));
+    set_number("/cg/memory.current", CGROUP_RESERVE / 2 + 1);
+    g_assert_false(hm_preflight_check(preflight, HM_GIB, NULL));
+}
+
 static void test_cgroup_without_limit(void)
 {
     set_host();
@@ -245,6 +262,8 @@ int main(int argc, char **argv)
     ADD("cgroup-above-is-short", test_cgroup_above_is_short);
     ADD("cgroup-needs-page-tables-and-reserve",
         test_cgroup_needs_page_tables_and_reserve);
+    ADD("repeated-check-may-use-half-the-reserve",
+        test_repeated_check_may_use_half_the_reserve);
     ADD("cgroup-without-limit", test_cgroup_without_limit);
     ADD("cgroup-above-its-limit", test_cgroup_above_its_limit);
     ADD("cgroup-without-files-limits-nothing",
