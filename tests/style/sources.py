@@ -6,7 +6,7 @@ import re
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 FOLDERS = (".ci", "backends", "docs", "include", "tests", "util")
-SKIPPED = ("__pycache__",)
+SKIPPED = ("__pycache__", "corpus")  # inputs of the fuzzers are any bytes
 
 
 def files(*endings, below=FOLDERS):
