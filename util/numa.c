@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "util/cgroup.h"
 #include "util/error.h"
 #include "util/numa.h"
 #include "util/os.h"
@@ -98,4 +99,53 @@ gboolean hm_numa_node_memory(guint node, HmNodeMemory *memory, GError **error)
     memory->free = hm_procfield_bytes(text, "MemFree");
     memory->available = memory->free + (cache > busy ? cache - busy : 0);
     return TRUE;
+}
+
+/* Whole CPUs that @quota of each @period pays for. */
+static guint cpus_of_quota(guint64 quota, guint64 period)
+{
+    guint64 cpus = period ? quota / period + !!(quota % period) : G_MAXUINT;
+
+    return (guint)CLAMP(cpus, 1, G_MAXUINT);
+}
+
+/* "max 100000" or "150000 100000". */
+static guint quota_v2(const HmCgroup *cgroup, guint level)
+{
+    g_autofree char *text = hm_cgroup_read(cgroup, level, "cpu.max");
+    guint64 quota, period;
+    char *rest;
+
+    if (!text || g_str_has_prefix(text, "max")) {
+        return G_MAXUINT;
+    }
+    quota = g_ascii_strtoull(text, &rest, 10);
+    period = g_ascii_strtoull(rest, NULL, 10);
+    return cpus_of_quota(quota, period);
+}
+
+/* A quota of -1, no number to us, is none. */
+static guint quota_v1(const HmCgroup *cgroup, guint level)
+{
+    guint64 quota, period;
+
+    if (!hm_cgroup_read_number(cgroup, level, "cpu.cfs_quota_us", &quota) ||
+        !hm_cgroup_read_number(cgroup, level, "cpu.cfs_period_us", &period)) {
+        return G_MAXUINT;
+    }
+    return cpus_of_quota(quota, period);
+}
+
+guint hm_numa_cpu_quota(void)
+{
+    g_autoptr(HmCgroup) cgroup = hm_cgroup_find("cpu");
+    guint cpus = G_MAXUINT;
+
+    for (guint i = 0; cgroup && i < hm_cgroup_levels(cgroup); i++) {
+        guint here = hm_cgroup_version(cgroup) == 2 ? quota_v2(cgroup, i)
+                                                    : quota_v1(cgroup, i);
+
+        cpus = MIN(cpus, here);
+    }
+    return cpus;
 }

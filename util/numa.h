@@ -12,7 +12,8 @@ HmIdset *hm_numa_memory_nodes(void);
 HmIdset *hm_numa_cpus_of(const HmIdset *nodes);
 /** (transfer full): CPUs the caller may use: affinity, cpuset. */
 HmIdset *hm_numa_allowed_cpus(void);
-/** CPUs that a cgroup quota pays for, rounded up; G_MAXUINT without. */
+/** CPUs that cgroup quotas pay for, the least of all levels, rounded up, at
+ * least 1; G_MAXUINT without.  Versions 1 and 2. */
 guint hm_numa_cpu_quota(void);
 
 /** Memory of a node in bytes. */

@@ -180,6 +180,78 @@ static void test_memory_without_numa(void)
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND);
 }
 
+/* quota */
+
+static void pretend_cgroup_v2(void)
+{
+    hm_fake_reset();
+    hm_fake_hide_tree("/cg");
+    hm_fake_set_file("/proc/self/cgroup", "0::/vm/one\n");
+    hm_fake_set_file("/proc/self/mountinfo",
+                     "30 20 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+}
+
+static void pretend_cgroup_v1(void)
+{
+    hm_fake_reset();
+    hm_fake_hide_tree("/cg");
+    hm_fake_set_file("/proc/self/cgroup", "3:cpu,cpuacct:/vm\n");
+    hm_fake_set_file("/proc/self/mountinfo",
+                     "30 20 0:26 / /cg rw - cgroup cgroup rw,cpu,cpuacct\n");
+}
+
+static void test_quota_without_cgroups(void)
+{
+    hm_fake_reset();
+    hm_fake_set_file("/proc/self/cgroup", NULL);
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, G_MAXUINT);
+}
+
+static void test_quota_v2_none(void)
+{
+    pretend_cgroup_v2();
+    hm_fake_set_file("/cg/vm/one/cpu.max", "max 100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, G_MAXUINT);
+}
+
+static void test_quota_v2_is_the_least_of_all_levels(void)
+{
+    pretend_cgroup_v2();
+    hm_fake_set_file("/cg/vm/one/cpu.max", "800000 100000\n");
+    hm_fake_set_file("/cg/vm/cpu.max", "300000 100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, 3);
+}
+
+static void test_quota_is_rounded_up(void)
+{
+    pretend_cgroup_v2();
+    hm_fake_set_file("/cg/vm/one/cpu.max", "150000 100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, 2);
+    hm_fake_set_file("/cg/vm/one/cpu.max", "1000 100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, 1);
+}
+
+static void test_quota_that_is_garbage(void)
+{
+    pretend_cgroup_v2();
+    hm_fake_set_file("/cg/vm/one/cpu.max", "many\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, G_MAXUINT);
+    hm_fake_set_file("/cg/vm/one/cpu.max", "100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, G_MAXUINT);
+}
+
+static void test_quota_v1(void)
+{
+    pretend_cgroup_v1();
+    hm_fake_set_file("/cg/vm/cpu.cfs_quota_us", "450000\n");
+    hm_fake_set_file("/cg/vm/cpu.cfs_period_us", "100000\n");
+    hm_fake_set_file("/cg/cpu.cfs_quota_us", "-1\n");
+    hm_fake_set_file("/cg/cpu.cfs_period_us", "100000\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, 5);
+    hm_fake_set_file("/cg/vm/cpu.cfs_quota_us", "-1\n");
+    g_assert_cmpuint(hm_numa_cpu_quota(), ==, G_MAXUINT);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -205,5 +277,12 @@ int main(int argc, char **argv)
     g_test_add_func("/numa/memory-of-an-unknown-node",
                     test_memory_of_an_unknown_node);
     g_test_add_func("/numa/memory-without-numa", test_memory_without_numa);
+    g_test_add_func("/numa/quota-without-cgroups", test_quota_without_cgroups);
+    g_test_add_func("/numa/quota-v2-none", test_quota_v2_none);
+    g_test_add_func("/numa/quota-v2-is-the-least-of-all-levels",
+                    test_quota_v2_is_the_least_of_all_levels);
+    g_test_add_func("/numa/quota-is-rounded-up", test_quota_is_rounded_up);
+    g_test_add_func("/numa/quota-that-is-garbage", test_quota_that_is_garbage);
+    g_test_add_func("/numa/quota-v1", test_quota_v1);
     return g_test_run();
 }
