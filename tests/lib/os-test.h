@@ -10,8 +10,8 @@
 /** Skips the test, with the reason, when @ret (-errno) says so. */
 gboolean hm_test_missing(gint64 ret, const char *what);
 
-/** Run the calling test again in a child; TRUE in the child. */
-gboolean hm_test_in_child(void);
+/** Run a part of a test in a child process; it fails with the child. */
+void hm_test_in_child(void (*func)(void));
 
 /**
  * hm_test_deny: in a child: system call @nr fails from now.

@@ -60,30 +60,31 @@ static GError *map_error(const HmBacking *backing,
     return error;
 }
 
-/* What the kernel says, without a signal, to reading or writing a byte. */
-static gboolean can_read(const guint8 *at)
+/* (transfer full) (nullable): "rw-p" as in /proc/self/maps; NULL: unmapped. */
+static char *access_of(const void *addr)
 {
-    int ends[2];
-    gboolean ok;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
 
-    g_assert_cmpint(pipe(ends), ==, 0);
-    ok = write(ends[1], at, 1) == 1;
-    close(ends[0]);
-    close(ends[1]);
-    return ok;
+    g_assert_cmpint(hm_os_read_text("/proc/self/maps", &text), ==, 0);
+    lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; lines[i] && *lines[i]; i++) {
+        char *at;
+        guint64 start = g_ascii_strtoull(lines[i], &at, 16);
+        guint64 end = g_ascii_strtoull(at + 1, &at, 16);
+
+        if ((guintptr)addr >= start && (guintptr)addr < end) {
+            return g_strndup(at + 1, 4);
+        }
+    }
+    return NULL;
 }
 
-static gboolean can_write(guint8 *at)
+static void assert_access(const void *addr, const char *expect)
 {
-    int ends[2];
-    gboolean ok;
+    g_autofree char *access = access_of(addr);
 
-    g_assert_cmpint(pipe(ends), ==, 0);
-    g_assert_cmpint(write(ends[1], "x", 1), ==, 1);
-    ok = read(ends[0], at, 1) == 1;
-    close(ends[0]);
-    close(ends[1]);
-    return ok;
+    g_assert_cmpstr(access, ==, expect);
 }
 
 static void assert_text(const GError *error, const char *part)
@@ -114,8 +115,8 @@ static void test_a_guard_page_follows(void)
 
     fresh();
     mapping = map(&backing, &(HmMappingOptions){0});
-    g_assert_true(can_read(mapping.addr + mapping.length - 1));
-    g_assert_false(can_read(mapping.addr + mapping.length));
+    assert_access(mapping.addr + mapping.length - 1, "rw-p");
+    assert_access(mapping.addr + mapping.length, "---p");
     g_assert_cmpuint(mapping.reserved_length, ==,
                      mapping.length + hm_os_page_size());
 }
@@ -218,8 +219,7 @@ static void test_readonly_memory_cannot_be_written(void)
 
     fresh();
     mapping = map(&backing, &(HmMappingOptions){.readonly = TRUE});
-    g_assert_true(can_read(mapping.addr));
-    g_assert_false(can_write(mapping.addr));
+    assert_access(mapping.addr, "r--s");
 }
 
 static void test_noreserve_is_passed_on(void)
@@ -286,7 +286,7 @@ static void test_failure_leaves_nothing_mapped(void)
         hm_fake_get_call(HM_FAKE_UNMAP, hm_fake_count(HM_FAKE_UNMAP), &last));
     g_assert_true(last.addr == memory.addr);
     g_assert_cmpuint(last.length, ==, 64 * HM_KIB + hm_os_page_size());
-    g_assert_false(can_read(memory.addr));
+    assert_access(memory.addr, NULL);
 }
 
 static void test_sizes_no_address_space_has(void)
@@ -304,8 +304,8 @@ static void test_sizes_no_address_space_has(void)
             map_error(&backing, &(HmMappingOptions){.name = "m0"});
 
         g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
-        assert_text(error, "cannot set up guest memory 'm0': Cannot allocate "
-                           "memory (needs");
+        assert_text(error, "cannot set up guest memory 'm0': ");
+        assert_text(error, "of address space");
     }
 }
 
@@ -426,13 +426,12 @@ static void test_filesystem_without_mmap(void)
                     "device");
 }
 
-static void test_sealed_against_writing(void)
+static void test_what_the_kernel_does_not_allow(void)
 {
-    g_auto(HmBacking) backing = HM_BACKING_INIT;
+    g_auto(HmBacking) backing = memfd(64 * HM_KIB, TRUE);
     g_autoptr(GError) error = NULL;
 
     fresh();
-    backing = memfd(64 * HM_KIB, TRUE);
     hm_fake_fail(HM_FAKE_MAP, 2, EPERM);
     error = map_error(&backing, &(HmMappingOptions){0});
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_PERMISSION);
@@ -483,7 +482,7 @@ int main(int argc, char **argv)
                     test_sync_needs_persistent_memory);
     g_test_add_func("/mmap/filesystem-without-mmap",
                     test_filesystem_without_mmap);
-    g_test_add_func("/mmap/sealed-against-writing",
-                    test_sealed_against_writing);
+    g_test_add_func("/mmap/what-the-kernel-does-not-allow",
+                    test_what_the_kernel_does_not_allow);
     return g_test_run();
 }

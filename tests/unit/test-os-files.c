@@ -75,14 +75,16 @@ static void test_memfd_is_not_executable(void)
     g_assert_cmpuint(st.st_mode & 0111, ==, 0);
 }
 
-static void test_memfd_on_a_kernel_without_noexec(void)
+static void without_noexec(void)
 {
-    if (!hm_test_in_child()) {
-        return;
-    }
     hm_test_deny(SYS_memfd_create, 1, MFD_NOEXEC_SEAL, EINVAL);
     test_memfd_can_be_sealed();
     test_memfd_without_sealing_cannot();
+}
+
+static void test_memfd_on_a_kernel_without_noexec(void)
+{
+    hm_test_in_child(without_noexec);
 }
 
 static void test_memfd_of_unknown_huge_page_size(void)
@@ -148,12 +150,15 @@ static void test_tmpfs_refuses_an_unknown_policy(void)
     }
 }
 
+static void without_fsopen(void)
+{
+    hm_test_deny(SYS_fsopen, 1, 0, ENOSYS);
+    g_assert_cmpint(hm_os_tmpfs("always"), ==, -ENOSYS);
+}
+
 static void test_tmpfs_on_a_kernel_without_fsopen(void)
 {
-    if (hm_test_in_child()) {
-        hm_test_deny(SYS_fsopen, 1, 0, ENOSYS);
-        g_assert_cmpint(hm_os_tmpfs("always"), ==, -ENOSYS);
-    }
+    hm_test_in_child(without_fsopen);
 }
 
 static void test_tmpfile_needs_a_directory(void)
