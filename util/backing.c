@@ -202,7 +202,7 @@ gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
 
     g_return_val_if_fail(hm_is_pow2(page_size), FALSE);
     /* With huge pages the kernel's own refusal is what clients know. */
-    if (!huge_page_size && !check_multiple(size, page_size, error)) {
+    if ((!huge_page_size || !size) && !check_multiple(size, page_size, error)) {
         return FALSE;
     }
     fd = create_memfd(name, memfd_flags(huge_page_size, seal), huge_page_size,

@@ -154,6 +154,9 @@ static int scan_pages(int pagemap, guint64 start, guint64 end,
         for (int i = 0; i < n; i++) {
             add_populated(ranges, start, found[i].start, found[i].end);
         }
+        if (arg.walk_end <= arg.start) {
+            return -EIO;
+        }
         arg.start = arg.walk_end;
     }
     return 0;

@@ -3,7 +3,8 @@
 
 /*
  * os-linux.c is compiled once more with this in front of it, so that the fake
- * can hand a call on to the real kernel.
+ * can hand a call on to the real kernel.  A new primitive gets a line here, a
+ * row in os-fake.h and its body in os-fake.c.
  */
 #define hm_os_map              hm_real_map
 #define hm_os_unmap            hm_real_unmap

@@ -147,6 +147,9 @@ static void test_memfd_size_is_not_zero(void)
     hm_fake_reset();
     g_assert_false(init_memfd(&backing, 0, 0, FALSE, &error));
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
+    g_clear_error(&error);
+    g_assert_false(init_memfd(&backing, 0, 2 * HM_MIB, FALSE, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
 }
 
 static void test_memfd_of_huge_pages(void)

@@ -26,12 +26,17 @@ static guint8 *map_anon(gsize length)
     return map_memory(length, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
-/* Addresses of huge pages: @length bytes, unmapped with unmap_aligned(). */
+/* Memory that begins with a huge page. */
 static guint8 *map_aligned(gsize length)
 {
-    guint8 *addr = map_anon(length + HUGE_PAGE);
+    guint8 *start = map_anon(length + HUGE_PAGE);
+    gsize ahead = -(guintptr)start & (HUGE_PAGE - 1);
 
-    return addr + (-(guintptr)addr & (HUGE_PAGE - 1));
+    if (ahead) {
+        hm_os_unmap(start, ahead);
+    }
+    hm_os_unmap(start + ahead + length, HUGE_PAGE - ahead);
+    return start + ahead;
 }
 
 static gsize page_size(void)
@@ -172,6 +177,7 @@ static void test_populated_of_transparent_huge_page(void)
                     (gint64)HUGE_PAGE);
     g_assert_cmpint(hm_os_populated(addr + HUGE_PAGE / 2, page_size()), ==,
                     (gint64)page_size());
+    hm_os_unmap(addr, 2 * HUGE_PAGE);
 }
 
 static void test_populated_counts_the_zero_page(void)
@@ -185,6 +191,7 @@ static void test_populated_counts_the_zero_page(void)
         return;
     }
     g_assert_cmpint(hm_os_populated(addr, HUGE_PAGE), ==, (gint64)HUGE_PAGE);
+    hm_os_unmap(addr, HUGE_PAGE);
 }
 
 static void test_populated_of_hugetlb(void)
