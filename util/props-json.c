@@ -25,8 +25,9 @@ static const char *json_kind(const json_t *json)
     case JSON_STRING:
         return "a string";
     case JSON_INTEGER:
+        return "an integer";
     case JSON_REAL:
-        return "a number";
+        return "a real number";
     case JSON_TRUE:
     case JSON_FALSE:
         return "a boolean";
@@ -46,25 +47,22 @@ static gboolean refuse_kind(const HmProp *row, const char *expected,
 
 /* Numbers */
 
+/* hm_json_parse() makes reals of integers that do not fit. */
 static gboolean refuse_no_integer(const HmProp *row, const IntType *type,
                                   const json_t *json, GError **error)
 {
     double real = json_real_value(json);
+    char digits[G_ASCII_DTOSTR_BUF_SIZE];
 
-    if (!json_is_real(json)) {
+    if (ABS(real) < (double)G_MAXINT64) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "Parameter '%s' expects %s, not %s", row->name,
                             type->name, json_kind(json));
     }
-    if (ABS(real) >= (double)G_MAXINT64) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "Parameter '%s' expects %s: %.17g is too %s",
-                            row->name, type->name, real,
-                            real < 0 ? "small" : "large");
-    }
-    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                        "Parameter '%s' expects %s: %.17g is not an integer",
-                        row->name, type->name, real);
+    return hm_set_error(
+        error, HOSTMEM_ERROR_INVALID, "Parameter '%s' expects %s: %s is too %s",
+        row->name, type->name, g_ascii_dtostr(digits, sizeof(digits), real),
+        real < 0 ? "small" : "large");
 }
 
 static gboolean read_integer(const HmProp *row, const IntType *type,

@@ -195,11 +195,10 @@ static void test_json_size_refused(void)
                         "Parameter 'size' expects uint64, not null");
     assert_json_refused("size", "-1",
                         "Parameter 'size' expects uint64: -1 is negative");
-    assert_json_refused(
-        "size", "1.5",
-        "Parameter 'size' expects uint64: 1.5 is not an integer");
+    assert_json_refused("size", "1.5",
+                        "Parameter 'size' expects uint64, not a real number");
     assert_json_refused("size", "1.0",
-                        "Parameter 'size' expects uint64: 1 is not an integer");
+                        "Parameter 'size' expects uint64, not a real number");
 }
 
 /* hm_json_parse() makes reals of integers outside int64. */
