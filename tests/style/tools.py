@@ -28,11 +28,13 @@ def output(*command):
 
 def python_compiles():
     """Python files compile"""
-    for path in sources.files(".py"):
-        try:
-            compile(sources.read(path), path, "exec")
-        except SyntaxError as error:
-            yield f"{path}: {error}"
+    for path in sources.files():
+        text = sources.read(path)
+        if path.endswith(".py") or re.match(r"#!.*python", text):
+            try:
+                compile(text, path, "exec")
+            except SyntaxError as error:
+                yield f"{path}: {error}"
 
 
 def shell_parses():
