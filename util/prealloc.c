@@ -392,12 +392,18 @@ static gboolean roll_back(const Run *run, GError **error)
     return TRUE;
 }
 
+static gboolean may_roll_back(const HmPreallocOptions *options)
+{
+    return !options->may_roll_back ||
+           options->may_roll_back(options->roll_back_data);
+}
+
 /** Roll back, and say so in the run's error when that fails as well. */
 static void undo(Run *run)
 {
     g_autoptr(GError) why = NULL;
 
-    if (!roll_back(run, &why)) {
+    if (may_roll_back(run->options) && !roll_back(run, &why)) {
         g_autofree char *message = run->error->message;
 
         run->error->message = g_strdup_printf(

@@ -37,6 +37,9 @@ typedef GThread *(*HmSpawnFunc)(const char *name, GThreadFunc func,
 typedef gboolean (*HmRoomFunc)(guint64 bytes, gpointer room_data,
                                GError **error);
 
+/** May the holes be discarded?  Asked once, after all workers have failed. */
+typedef gboolean (*HmRollBackFunc)(gpointer roll_back_data);
+
 typedef struct {
     guint threads;     /* workers, at most one a chunk; not 0 */
     HmSpawnFunc spawn; /* NULL: g_thread_try_new */
@@ -45,6 +48,8 @@ typedef struct {
     HmRoomFunc room;     /* asked before storage is made, chunk by chunk, for
                           * what lies in the holes; NULL: do not ask */
     gpointer room_data;
+    HmRollBackFunc may_roll_back; /* NULL: yes */
+    gpointer roll_back_data;
     gint64 deadline;      /* hm_os_now() microseconds; 0: none */
     gsize chunk_size;     /* bytes; 0: chosen from length and threads */
     HmProgress *progress; /* (nullable) */
@@ -70,7 +75,7 @@ typedef struct {
  *
  * Keeps the contents, also those that others write meanwhile.  Cancel and
  * deadline take effect within a chunk.  After a failure the part of the holes
- * that this run reached has been discarded again.
+ * that this run reached has been discarded again, unless may_roll_back says no.
  *
  * Returns: FALSE with the errno's code ("preallocating memory failed: ...
  * at offset ..."), where no page could be had %HOSTMEM_ERROR_NO_SPACE (shared

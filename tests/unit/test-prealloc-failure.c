@@ -429,6 +429,29 @@ static void test_without_holes_nothing_is_discarded(void)
     prealloc_test_clear(&test);
 }
 
+static gboolean never(gpointer asked)
+{
+    ++*(guint *)asked;
+    return FALSE;
+}
+
+static void test_rollback_may_be_forbidden(void)
+{
+    g_autoptr(HmRangeList) holes = one_hole(0, PAGES);
+    PreallocTest test;
+    guint asked = 0;
+
+    map_memfd(&test, &populate_plan);
+    prealloc_test_set_holes(&test, holes);
+    test.options.may_roll_back = never;
+    test.options.roll_back_data = &asked;
+    hm_fake_fail_advice(MADV_POPULATE_WRITE, 2, ENOMEM);
+    prealloc_test_fail(&test, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
+    g_assert_cmpuint(asked, ==, 1);
+    g_assert_cmpuint(hm_fake_count(HM_FAKE_PUNCH), ==, 0);
+    prealloc_test_clear(&test);
+}
+
 static void test_failing_rollback_is_told(void)
 {
     g_autoptr(HmRangeList) holes = one_hole(0, PAGES);
@@ -508,6 +531,8 @@ static void add_rollback_tests(void)
         test_what_was_not_reached_is_left);
     add("/prealloc-failure/without-holes-nothing-is-discarded",
         test_without_holes_nothing_is_discarded);
+    add("/prealloc-failure/rollback-may-be-forbidden",
+        test_rollback_may_be_forbidden);
     add("/prealloc-failure/failing-rollback-is-told",
         test_failing_rollback_is_told);
     add("/prealloc-failure/works-after-a-failure", test_works_after_a_failure);
