@@ -1,1 +1,417 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <sys/mman.h>
+#include "backends/hostmem.h"
+#include "util/align.h"
+#include "util/discard.h"
+#include "util/error.h"
+#include "util/hostcaps.h"
+#include "util/numa.h"
+#include "util/os.h"
+#include "util/size.h"
+
+G_DEFINE_ABSTRACT_TYPE(HostmemBackend, hostmem_backend, HOSTMEM_TYPE_OBJECT)
+
+/* Computed properties */
+
+static void get_populated_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value, hostmem_backend_get_populated_size(object));
+}
+
+static void get_backed_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value, hostmem_backend_get_backed_size(object));
+}
+
+static void get_page_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value, hostmem_backend_get_page_size(object));
+}
+
+static void get_prealloc_method(gpointer object, GValue *value)
+{
+    HostmemPreallocReport report;
+
+    hostmem_backend_get_report(object, &report);
+    g_value_set_string(value, report.method ? report.method : "");
+}
+
+static const HmProp backend_props[] = {
+    {
+        .name = "size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_REQUIRED | HM_PROP_NOT_ZERO,
+        .offset = HM_PROP_FIELD(HostmemBackend, size),
+        .description = "How much memory, for example 512M or 4G",
+    },
+    {
+        .name = "merge",
+        .kind = HM_PROP_BOOL,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, merge),
+        .def = TRUE,
+        .description = "Let the kernel merge equal pages (KSM)",
+    },
+    {
+        .name = "dump",
+        .kind = HM_PROP_BOOL,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, dump),
+        .def = TRUE,
+        .description = "Include the memory in core dumps",
+    },
+    {
+        .name = "prealloc",
+        .kind = HM_PROP_BOOL,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc),
+        .description = "Populate all pages, writable, before use",
+    },
+    {
+        .name = "prealloc-threads",
+        .kind = HM_PROP_UINT32,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_threads),
+        .description = "How many threads populate (0: as many as the usable "
+                       "CPUs and the size suggest)",
+    },
+    {
+        .name = "threads",
+        .alias_of = "prealloc-threads",
+        .description = "Short for prealloc-threads",
+    },
+    {
+        .name = "prealloc-context",
+        .kind = HM_PROP_LINK,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_context),
+        .type = hostmem_thread_context_get_type,
+        .type_name = "link<thread-context>",
+        .description = "The thread-context that the populating threads "
+                       "come from",
+    },
+    {
+        .name = "prealloc-check",
+        .kind = HM_PROP_BOOL,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_check),
+        .def = TRUE,
+        .description = "Refuse at once what cannot fit, rather than run into "
+                       "the limit",
+    },
+    HM_BACKEND_SHARE_ROW(FALSE),
+    {
+        .name = "reserve",
+        .kind = HM_PROP_BOOL,
+        .offset = HM_PROP_FIELD(HostmemBackend, reserve),
+        .def = TRUE,
+        .description = "Reserve swap space or huge pages for all of it",
+    },
+    {
+        .name = "host-nodes",
+        .kind = HM_PROP_IDS,
+        .offset = HM_PROP_FIELD(HostmemBackend, host_nodes),
+        .max = HM_NUMA_MAX_NODES - 1,
+        .description = "NUMA nodes of the host that the policy is about",
+    },
+    {
+        .name = "policy",
+        .kind = HM_PROP_ENUM,
+        .offset = HM_PROP_FIELD(HostmemBackend, policy),
+        .def = HOSTMEM_POLICY_DEFAULT,
+        .type = hostmem_policy_get_type,
+        .type_name = "HostMemPolicy",
+        .description = "How memory is spread over host-nodes",
+    },
+    {
+        .name = "x-use-canonical-path-for-ramblock-id",
+        .kind = HM_PROP_BOOL,
+        .offset = HM_PROP_FIELD(HostmemBackend, canonical_path),
+        .description = "Name what is made on disk after /objects/ID instead "
+                       "of ID",
+    },
+    {
+        .name = "populated-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_populated_size,
+        .description = "Bytes with a page table entry now",
+    },
+    {
+        .name = "backed-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_backed_size,
+        .description = "Bytes whose storage is guaranteed now",
+    },
+    {
+        .name = "page-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_page_size,
+        .description = "Bytes of a page of the backing",
+    },
+    {
+        .name = "prealloc-method",
+        .kind = HM_PROP_STRING,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_prealloc_method,
+        .description = "How the last populate was done; empty before",
+    },
+};
+
+/* Changes of a live backend; a failing madvise() is no failure, as in QEMU. */
+
+static gboolean change_merge(HostmemBackend *self, gboolean on, GError **error)
+{
+    if (on && !hm_hostcaps_get()->merge) {
+        return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
+                            "Memory merging is not supported on this host");
+    }
+    hm_os_advise(self->mapping.addr, self->mapping.length,
+                 on ? MADV_MERGEABLE : MADV_UNMERGEABLE);
+    return TRUE;
+}
+
+static void change_dump(HostmemBackend *self, gboolean on)
+{
+    hm_os_advise(self->mapping.addr, self->mapping.length,
+                 on ? MADV_DODUMP : MADV_DONTDUMP);
+}
+
+static gboolean change_prealloc(HostmemBackend *self, gboolean on,
+                                GCancellable *cancellable, GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (on == self->prealloc) {
+        return TRUE;
+    }
+    if (on) {
+        return hm_backend_prealloc(self, cancellable, error);
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "property 'prealloc' of %s cannot be turned off: "
+                        "populated memory is not given back that way",
+                        what);
+}
+
+static gboolean backend_change(HostmemObject *object, const HmProp *row,
+                               const GValue *value, GCancellable *cancellable,
+                               GError **error)
+{
+    HostmemBackend *self = HOSTMEM_BACKEND(object);
+
+    if (g_str_equal(row->name, "merge")) {
+        return change_merge(self, g_value_get_boolean(value), error);
+    }
+    if (g_str_equal(row->name, "dump")) {
+        change_dump(self, g_value_get_boolean(value));
+        return TRUE;
+    }
+    if (g_str_equal(row->name, "prealloc")) {
+        return change_prealloc(self, g_value_get_boolean(value), cancellable,
+                               error);
+    }
+    return TRUE;
+}
+
+/* Life */
+
+static void hostmem_backend_init(HostmemBackend *self)
+{
+    self->backing.fd = -1;
+    g_mutex_init(&self->populate_lock);
+    g_mutex_init(&self->report_lock);
+}
+
+static void hostmem_backend_finalize(GObject *object)
+{
+    HostmemBackend *self = HOSTMEM_BACKEND(object);
+
+    if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {
+        HOSTMEM_BACKEND_GET_CLASS(self)->closing(self);
+        hm_backend_close(self);
+    }
+    g_mutex_clear(&self->populate_lock);
+    g_mutex_clear(&self->report_lock);
+    G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);
+}
+
+static gboolean backend_check(HostmemBackend *self G_GNUC_UNUSED,
+                              GError **error G_GNUC_UNUSED)
+{
+    return TRUE;
+}
+
+static void backend_mapping_options(HostmemBackend *self G_GNUC_UNUSED,
+                                    HmMappingOptions *options G_GNUC_UNUSED)
+{
+}
+
+static void backend_closing(HostmemBackend *self G_GNUC_UNUSED)
+{
+}
+
+static void hostmem_backend_class_init(HostmemBackendClass *klass)
+{
+    HostmemObjectClass *hostmem_class = HOSTMEM_OBJECT_CLASS(klass);
+    GObjectClass *object_class = G_OBJECT_CLASS(klass);
+
+    object_class->finalize = hostmem_backend_finalize;
+    hostmem_class->type_name = "memory-backend";
+    hostmem_class->complete = hm_backend_complete;
+    hostmem_class->change = backend_change;
+    klass->check = backend_check;
+    klass->mapping_options = backend_mapping_options;
+    klass->closing = backend_closing;
+    hm_props_install(object_class, backend_props, G_N_ELEMENTS(backend_props));
+}
+
+gboolean hm_backend_check_multiple(HostmemBackend *self, gsize page_size,
+                                   GError **error)
+{
+    g_autofree char *unit = NULL;
+
+    if (hm_is_aligned(self->size, page_size)) {
+        return TRUE;
+    }
+    unit = hm_size_format(page_size);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "backend '%s' memory size must be multiple of %s",
+                        hostmem_object_get_type_name(HOSTMEM_OBJECT(self)),
+                        unit);
+}
+
+char *hm_backend_block_name(HostmemBackend *self)
+{
+    HostmemObject *object = HOSTMEM_OBJECT(self);
+
+    if (self->canonical_path) {
+        return hm_object_get_path(object);
+    }
+    return g_strdup(object->id ? object->id
+                               : hostmem_object_get_type_name(object));
+}
+
+/* What is asked of a backend; another thread may still be creating it. */
+
+static gboolean is_ready(HostmemBackend *self)
+{
+    return hm_object_is_complete(HOSTMEM_OBJECT(self));
+}
+
+gpointer hostmem_backend_get_host_addr(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), NULL);
+
+    return is_ready(self) ? self->mapping.addr : NULL;
+}
+
+guint64 hostmem_backend_get_size(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    return self->size;
+}
+
+gsize hostmem_backend_get_page_size(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    return is_ready(self) ? self->backing.page_size : 0;
+}
+
+int hostmem_backend_get_fd(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), -1);
+
+    return is_ready(self) ? self->backing.fd : -1;
+}
+
+guint64 hostmem_backend_get_fd_offset(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    return is_ready(self) ? self->backing.offset : 0;
+}
+
+gboolean hostmem_backend_get_share(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
+
+    return self->share;
+}
+
+guint64 hostmem_backend_get_populated_size(HostmemBackend *self)
+{
+    gint64 bytes;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    if (!is_ready(self)) {
+        return 0;
+    }
+    bytes = hm_os_populated(self->mapping.addr, self->mapping.length);
+    return MAX(bytes, 0);
+}
+
+guint64 hostmem_backend_get_backed_size(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    if (!is_ready(self)) {
+        return 0;
+    }
+    return hm_backing_backed_size(&self->backing, self->mapping.addr);
+}
+
+gboolean hm_backend_check_range(HostmemBackend *self, const char *verb,
+                                guint64 offset, guint64 length, HmRange *range,
+                                GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (is_ready(self) && hm_range_init(range, offset, length)) {
+        const HmRange all = {0, self->mapping.length};
+        const gsize page_size = self->backing.page_size;
+
+        if (hm_range_end(range) == self->size) {
+            range->length = all.length - offset;
+        }
+        if (hm_range_contains(&all, range) &&
+            hm_is_aligned(range->offset | range->length, page_size)) {
+            return TRUE;
+        }
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "cannot %s 0x%" G_GINT64_MODIFIER
+                        "x bytes at offset 0x%" G_GINT64_MODIFIER
+                        "x of %s: not whole pages of a ready backend",
+                        verb, length, offset, what);
+}
+
+gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,
+                                 guint64 length, GError **error)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
+
+    HmRange range;
+
+    if (!hm_backend_check_range(self, "discard", offset, length, &range,
+                                error)) {
+        return FALSE;
+    }
+    HmDiscardTarget target = {
+        .addr = self->mapping.addr,
+        .page_size = self->backing.page_size,
+        .kind = self->backing.kind,
+        .shared = self->backing.shared,
+        .readonly = self->backing.readonly,
+        .fd = self->backing.fd,
+        .fd_offset = self->backing.offset,
+    };
+    return hm_discard(&target, range.offset, range.length, error);
+}

@@ -71,6 +71,7 @@ static void hostmem_object_init(HostmemObject *self)
 {
     g_mutex_init(&self->change_lock);
     g_mutex_init(&self->value_lock);
+    g_mutex_init(&self->hold_lock);
 }
 
 static void hostmem_object_finalize(GObject *object)
@@ -80,6 +81,7 @@ static void hostmem_object_finalize(GObject *object)
     hm_props_clear(object);
     g_mutex_clear(&self->change_lock);
     g_mutex_clear(&self->value_lock);
+    g_mutex_clear(&self->hold_lock);
     G_OBJECT_CLASS(hostmem_object_parent_class)->finalize(object);
 }
 
@@ -318,7 +320,9 @@ void hostmem_object_hold(HostmemObject *self)
 {
     g_return_if_fail(HOSTMEM_IS_OBJECT(self));
 
+    g_mutex_lock(&self->hold_lock);
     g_atomic_int_inc(&self->holds);
+    g_mutex_unlock(&self->hold_lock);
 }
 
 void hostmem_object_release(HostmemObject *self)
@@ -336,4 +340,19 @@ gboolean hostmem_object_is_held(HostmemObject *self)
     g_return_val_if_fail(HOSTMEM_IS_OBJECT(self), FALSE);
 
     return g_atomic_int_get(&self->holds) > 0;
+}
+
+gboolean hm_object_begin_rollback(HostmemObject *self)
+{
+    g_mutex_lock(&self->hold_lock);
+    if (!hostmem_object_is_held(self)) {
+        return TRUE;
+    }
+    g_mutex_unlock(&self->hold_lock);
+    return FALSE;
+}
+
+void hm_object_end_rollback(HostmemObject *self)
+{
+    g_mutex_unlock(&self->hold_lock);
 }

@@ -9,6 +9,7 @@
  *
  *   change_lock   one change of a live object at a time; may be held long
  *   value_lock    the fields behind HM_PROP_LIVE rows; never held long
+ *   hold_lock     the holds; also kept while memory is rolled back
  *
  * A live field is written under both and may be read under either.  Fields
  * of other rows do not change once complete() has been called.
@@ -17,9 +18,10 @@ struct _HostmemObject {
     GObject parent_instance;
 
     char *id;
-    gint holds; /* atomic */
+    gint holds; /* atomic; raised under hold_lock */
     GMutex change_lock;
     GMutex value_lock;
+    GMutex hold_lock;
     gboolean complete; /* creation succeeded; written once, atomic */
 };
 
@@ -54,6 +56,16 @@ char *hm_object_describe(HostmemObject *self);
 
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);
+
+/**
+ * hm_object_begin_rollback: keep everybody from holding the object, so that
+ * what nobody depends on can be undone.
+ *
+ * Returns: FALSE, and nothing to end, when somebody holds it already
+ */
+gboolean hm_object_begin_rollback(HostmemObject *self);
+/** After a hm_object_begin_rollback() that returned TRUE; the same thread. */
+void hm_object_end_rollback(HostmemObject *self);
 
 /** (transfer full): "/objects/ID"; "" when it has no id. */
 char *hm_object_get_path(HostmemObject *self);

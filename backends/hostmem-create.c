@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * Creation is a row of steps: check, open, preflight, map, advise, bind,
+ * populate.  Each either does all of its job or sets an error, and whatever
+ * the ones before it made is undone in one place, so that a failure leaves
+ * nothing behind.  What the user got wrong is found by the first step, before
+ * anything is made.  Memory is bound before it is populated, or its pages
+ * would lie on the wrong nodes.
+ */
+#include <sys/mman.h>
+#include "backends/hostmem.h"
+#include "util/align.h"
+#include "util/error.h"
+#include "util/linux-compat.h"
+#include "util/numa.h"
+#include "util/os.h"
+
+/* Larger sizes would overflow when rounded up, or when offsets are added. */
+#define MAX_SIZE (G_GUINT64_CONSTANT(1) << 62)
+
+/* check */
+
+static gboolean check_size(HostmemBackend *self, GError **error)
+{
+    const char *type = hostmem_object_get_type_name(HOSTMEM_OBJECT(self));
+
+    if (!self->size) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "property 'size' of %s doesn't take value '0'",
+                            type);
+    }
+    if (self->size > MAX_SIZE) {
+        return hm_set_error(
+            error, HOSTMEM_ERROR_INVALID,
+            "property 'size' of %s doesn't take value '%" G_GUINT64_FORMAT
+            "': no host has that much memory",
+            type, self->size);
+    }
+    return TRUE;
+}
+
+static gboolean check_policy(HostmemBackend *self, const HmIdset *nodes,
+                             GError **error)
+{
+    g_autoptr(GEnumClass) klass = NULL;
+
+    if (hm_idset_is_empty(nodes) == (self->policy == HOSTMEM_POLICY_DEFAULT)) {
+        return TRUE;
+    }
+    if (self->policy == HOSTMEM_POLICY_DEFAULT) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "host-nodes must be empty for policy default, or "
+                            "you should explicitly specify a policy other "
+                            "than default");
+    }
+    klass = g_type_class_ref(HOSTMEM_TYPE_POLICY);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "host-nodes must be set for policy %s",
+                        g_enum_get_value(klass, self->policy)->value_nick);
+}
+
+static gboolean check_nodes_exist(const HmIdset *nodes, GError **error)
+{
+    g_autoptr(HmIdset) missing = hm_idset_copy(nodes);
+    g_autoptr(HmIdset) present = hm_numa_memory_nodes();
+    g_autofree char *missing_text = NULL;
+    g_autofree char *present_text = NULL;
+
+    HM_IDSET_FOREACH (present, id) {
+        hm_idset_remove(missing, id);
+    }
+    if (hm_idset_is_empty(missing)) {
+        return TRUE;
+    }
+    missing_text = hm_idset_to_string(missing);
+    present_text = hm_idset_to_string(present);
+    return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
+                        "cannot bind memory to host NUMA nodes: no node %s "
+                        "with memory here, there is %s",
+                        missing_text, present_text);
+}
+
+static gboolean check_nodes(HostmemBackend *self, GError **error)
+{
+    const char *text = self->host_nodes ? self->host_nodes : "";
+    g_autoptr(HmIdset) nodes = hm_idset_parse(text, error);
+    guint beyond;
+
+    if (!nodes) {
+        return FALSE;
+    }
+    if (hm_idset_next(nodes, HM_NUMA_MAX_NODES, &beyond)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "Invalid host-nodes value: %u", beyond);
+    }
+    if (!check_policy(self, nodes, error) || !check_nodes_exist(nodes, error)) {
+        return FALSE;
+    }
+    if (!hm_idset_is_empty(nodes)) {
+        self->nodes = g_steal_pointer(&nodes);
+    }
+    return TRUE;
+}
+
+static gboolean check(HostmemBackend *self,
+                      GCancellable *cancellable G_GNUC_UNUSED, GError **error)
+{
+    if (self->prealloc && !self->reserve) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'prealloc=on' and 'reserve=off' are incompatible");
+    }
+    return check_size(self, error) && check_nodes(self, error) &&
+           HOSTMEM_BACKEND_GET_CLASS(self)->check(self, error);
+}
+
+/* open, preflight, map, advise, bind, populate */
+
+static gboolean open_backing(HostmemBackend *self,
+                             GCancellable *cancellable G_GNUC_UNUSED,
+                             GError **error)
+{
+    return HOSTMEM_BACKEND_GET_CLASS(self)->open_backing(self, error);
+}
+
+static gboolean preflight(HostmemBackend *self,
+                          GCancellable *cancellable G_GNUC_UNUSED,
+                          GError **error)
+{
+    return hm_backend_preflight(self, error);
+}
+
+static gboolean map(HostmemBackend *self,
+                    GCancellable *cancellable G_GNUC_UNUSED, GError **error)
+{
+    g_autofree char *name = hm_backend_block_name(self);
+    HmMappingOptions options = {.name = name, .noreserve = !self->reserve};
+
+    HOSTMEM_BACKEND_GET_CLASS(self)->mapping_options(self, &options);
+    if (!hm_mapping_init(&self->mapping, &self->backing, &options, error)) {
+        return FALSE;
+    }
+    self->writable = !options.readonly;
+    return TRUE;
+}
+
+/*
+ * All advice is best effort, as in QEMU.  Huge pages are the planner's
+ * business where memory is populated; storage on disk is far slower with them.
+ */
+static gboolean advise(HostmemBackend *self,
+                       GCancellable *cancellable G_GNUC_UNUSED,
+                       GError **error G_GNUC_UNUSED)
+{
+    guint8 *addr = self->mapping.addr;
+    gsize length = self->mapping.length;
+    gboolean in_ram =
+        self->backing.kind == HM_MEM_ANON || self->backing.kind == HM_MEM_SHMEM;
+
+    if (in_ram && !self->prealloc) {
+        hm_os_advise(addr, length, MADV_HUGEPAGE);
+    }
+    hm_os_advise(addr, length, MADV_DONTFORK);
+    if (self->merge) {
+        hm_os_advise(addr, length, MADV_MERGEABLE);
+    }
+    if (!self->dump) {
+        hm_os_advise(addr, length, MADV_DONTDUMP);
+    }
+    return TRUE;
+}
+
+static int bind_to(HostmemBackend *self, int mode)
+{
+    return hm_os_bind(self->mapping.addr, self->mapping.length, mode,
+                      self->nodes, MPOL_MF_STRICT | MPOL_MF_MOVE);
+}
+
+/* A kernel before 5.15 prefers one node only: the first. */
+static int bind_preferred(HostmemBackend *self)
+{
+    int ret = bind_to(self, MPOL_PREFERRED_MANY);
+
+    return ret == -EINVAL ? bind_to(self, MPOL_PREFERRED) : ret;
+}
+
+static int bind_by_policy(HostmemBackend *self)
+{
+    switch ((HostmemPolicy)self->policy) {
+    case HOSTMEM_POLICY_PREFERRED:
+        return bind_preferred(self);
+    case HOSTMEM_POLICY_BIND:
+        return bind_to(self, MPOL_BIND);
+    case HOSTMEM_POLICY_INTERLEAVE:
+        return bind_to(self, MPOL_INTERLEAVE);
+    case HOSTMEM_POLICY_DEFAULT:
+        break;
+    }
+    return 0;
+}
+
+static gboolean bind_memory(HostmemBackend *self,
+                            GCancellable *cancellable G_GNUC_UNUSED,
+                            GError **error)
+{
+    g_autofree char *nodes = NULL;
+    int ret;
+
+    if (!self->nodes) {
+        return TRUE;
+    }
+    ret = bind_by_policy(self);
+    if (!ret) {
+        return TRUE;
+    }
+    nodes = hm_idset_to_string(self->nodes);
+    return hm_set_error_errno(
+        error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
+}
+
+static gboolean populate(HostmemBackend *self, GCancellable *cancellable,
+                         GError **error)
+{
+    return !self->prealloc || hm_backend_prealloc(self, cancellable, error);
+}
+
+/* The order */
+
+static gboolean (*const steps[])(HostmemBackend *self,
+                                 GCancellable *cancellable, GError **error) = {
+    check, open_backing, preflight, map, advise, bind_memory, populate,
+};
+
+static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,
+                          GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(steps); i++) {
+        if (g_cancellable_set_error_if_cancelled(cancellable, error) ||
+            !steps[i](self, cancellable, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
+                             GError **error)
+{
+    HostmemBackend *self = HOSTMEM_BACKEND(object);
+
+    if (run_steps(self, cancellable, error)) {
+        return TRUE;
+    }
+    hm_mapping_clear(&self->mapping);
+    hm_backing_undo(&self->backing);
+    g_clear_pointer(&self->nodes, hm_idset_free);
+    return FALSE;
+}
+
+void hm_backend_close(HostmemBackend *self)
+{
+    hm_mapping_clear(&self->mapping);
+    hm_backing_clear(&self->backing);
+    g_clear_pointer(&self->nodes, hm_idset_free);
+}

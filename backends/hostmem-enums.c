@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/backend.h>
+
+static GType register_enum(gsize *once, const char *name,
+                           const GEnumValue *values)
+{
+    if (g_once_init_enter(once)) {
+        g_once_init_leave(once, g_enum_register_static(name, values));
+    }
+    return *once;
+}
+
+GType hostmem_policy_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_POLICY_DEFAULT, "HOSTMEM_POLICY_DEFAULT", "default"},
+        {HOSTMEM_POLICY_PREFERRED, "HOSTMEM_POLICY_PREFERRED", "preferred"},
+        {HOSTMEM_POLICY_BIND, "HOSTMEM_POLICY_BIND", "bind"},
+        {HOSTMEM_POLICY_INTERLEAVE, "HOSTMEM_POLICY_INTERLEAVE", "interleave"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemPolicy", values);
+}
+
+GType hostmem_on_off_auto_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_AUTO, "HOSTMEM_AUTO", "auto"},
+        {HOSTMEM_ON, "HOSTMEM_ON", "on"},
+        {HOSTMEM_OFF, "HOSTMEM_OFF", "off"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemOnOffAuto", values);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * A populate gathers what the mapping is (facts), lets the planner choose the
+ * steps, and has the engine run them over worker threads.  Around that stand
+ * two safeguards.  Room is asked for before the first page and again before
+ * each chunk, because running into a limit of RAM is not an error but a kill.
+ * And where the kernel refuses nevertheless, its errno says nothing ("Bad
+ * address" for a full tmpfs): the same question, asked once more, names the
+ * limit.
+ *
+ * What is there already needs no room: only missing bytes are asked for.
+ */
+#include "backends/hostmem.h"
+#include "util/align.h"
+#include "util/error.h"
+#include "util/hostcaps.h"
+#include "util/numa.h"
+#include "util/os.h"
+#include "util/size.h"
+
+/* Less than this does not repay a thread. */
+#define MIN_SHARE (64 * HM_MIB)
+
+/* One populate of one range. */
+typedef struct {
+    HostmemBackend *backend;
+    HmRange range;
+    HmPreallocPlan plan;
+    HmRangeList *holes;   /* offsets from the start of @range */
+    gboolean rolled_back; /* the holes are empty again */
+    gboolean check;
+    guint threads;
+    HostmemThreadContext *context; /* (nullable) */
+    HmIdset *cpus;                 /* to bind workers to; NULL: do not */
+    HmPreflight *preflight;
+} Populate;
+
+static void populate_clear(Populate *self)
+{
+    g_clear_pointer(&self->holes, g_array_unref);
+    g_clear_object(&self->context);
+    g_clear_pointer(&self->cpus, hm_idset_free);
+    g_clear_pointer(&self->preflight, hm_preflight_free);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Populate, populate_clear)
+
+/* Is there room? */
+
+/* A private mapping of a file fills RAM, not the file. */
+static gboolean is_private_copy(const HostmemBackend *backend)
+{
+    return backend->backing.fd >= 0 && !backend->backing.shared;
+}
+
+static HmPreflight *new_preflight(HostmemBackend *backend, gboolean reserved)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(backend));
+    /* Only "bind" is a limit; the other policies fall back to other nodes. */
+    gboolean bound = backend->policy == HOSTMEM_POLICY_BIND;
+    HmPreflightRequest request = {
+        .kind = backend->backing.kind,
+        .page_size = backend->backing.page_size,
+        .nodes = bound ? backend->nodes : NULL,
+        .fd = backend->backing.fd,
+        .private_copy = is_private_copy(backend),
+        .reserved = reserved,
+        .what = what,
+        .where = backend->backing.path,
+    };
+
+    return hm_preflight_new(&request);
+}
+
+static gboolean takes_huge_pages(const HostmemBackend *backend)
+{
+    return backend->backing.kind == HM_MEM_HUGETLB && backend->reserve;
+}
+
+gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
+{
+    guint64 bytes = self->backing.length;
+    g_autoptr(HmPreflight) room = NULL;
+
+    if (!self->prealloc_check || !(self->prealloc || takes_huge_pages(self))) {
+        return TRUE;
+    }
+    bytes -= MIN(bytes, hm_backing_backed_size(&self->backing, NULL));
+    room = new_preflight(self, FALSE);
+    if (hm_preflight_check(room, bytes, error)) {
+        return TRUE;
+    }
+    g_prefix_error(error, self->prealloc
+                              ? "preallocating memory failed: "
+                              : "unable to map backing store for guest RAM: ");
+    return FALSE;
+}
+
+/* Bytes of the range without storage; of a part, those that surely have none.
+ */
+static guint64 missing_bytes(const Populate *self)
+{
+    const HostmemBackend *backend = self->backend;
+    const guint64 length = backend->mapping.length;
+    guint64 backed =
+        hm_backing_backed_size(&backend->backing, backend->mapping.addr);
+    guint64 absent = length - MIN(length, backed);
+
+    if (self->range.length < length) {
+        return MIN(absent, hm_range_list_total(self->holes));
+    }
+    return absent;
+}
+
+/* An HmRoomFunc: what is left to do never needs more than what is missing. */
+static gboolean populate_room(guint64 bytes, gpointer data, GError **error)
+{
+    Populate *self = data;
+
+    if (hm_preflight_check(self->preflight, bytes, NULL)) {
+        return TRUE;
+    }
+    bytes = MIN(bytes, missing_bytes(self));
+    if (!bytes || hm_preflight_check(self->preflight, bytes, error)) {
+        return TRUE;
+    }
+    g_prefix_error(error, "preallocating memory failed: ");
+    return FALSE;
+}
+
+/* How many workers, and where they run */
+
+static HmIdset *context_cpus(HostmemThreadContext *context)
+{
+    g_autoptr(HmIdset) cpus = hm_idset_new();
+
+    if (hm_os_get_affinity(hostmem_thread_context_get_thread_id(context),
+                           cpus)) {
+        return hm_numa_allowed_cpus();
+    }
+    return g_steal_pointer(&cpus);
+}
+
+/* Allowed CPUs next to the memory; NULL when that is no restriction. */
+static HmIdset *near_cpus(const HostmemBackend *backend, const HmIdset *allowed)
+{
+    g_autoptr(HmIdset) cpus = NULL;
+
+    if (!backend->nodes) {
+        return NULL;
+    }
+    cpus = hm_numa_cpus_of(backend->nodes);
+    hm_idset_intersect(cpus, allowed);
+    return hm_idset_is_empty(cpus) ? NULL : g_steal_pointer(&cpus);
+}
+
+static guint auto_threads(const HmIdset *cpus, guint64 length)
+{
+    guint usable = MIN(hm_idset_count(cpus), hm_numa_cpu_quota());
+    guint64 worthwhile = length / MIN_SHARE;
+
+    return (guint)CLAMP(worthwhile, 1, MAX(usable, 1));
+}
+
+static void populate_choose_workers(Populate *self)
+{
+    g_autoptr(HmIdset) allowed =
+        self->context ? context_cpus(self->context) : hm_numa_allowed_cpus();
+
+    if (!self->context) {
+        self->cpus = near_cpus(self->backend, allowed);
+    }
+    if (!self->threads) {
+        self->threads =
+            auto_threads(self->cpus ? self->cpus : allowed, self->range.length);
+    }
+}
+
+/* A HmSpawnFunc. */
+static GThread *spawn_from_context(const char *name, GThreadFunc func,
+                                   gpointer data, gpointer spawn_data,
+                                   GError **error)
+{
+    return hostmem_thread_context_spawn(spawn_data, name, func, data, error);
+}
+
+/* Report */
+
+static void report_begin(const Populate *self)
+{
+    HostmemBackend *backend = self->backend;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
+
+    backend->started_us = hm_os_now();
+    backend->report = (HostmemPreallocReport){
+        .method = self->plan.method,
+        .reason = self->plan.reason,
+        .threads = self->threads,
+        .total = self->range.length,
+        .running = TRUE,
+    };
+}
+
+static void report_end(const Populate *self, const HmPreallocResult *result)
+{
+    HostmemBackend *backend = self->backend;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
+
+    backend->report.running = FALSE;
+    backend->report.threads = result->threads;
+    backend->report.elapsed_us = result->elapsed_us;
+}
+
+void hostmem_backend_get_report(HostmemBackend *self,
+                                HostmemPreallocReport *report)
+{
+    g_autoptr(GMutexLocker) locker = NULL;
+
+    g_return_if_fail(HOSTMEM_IS_BACKEND(self) && report);
+
+    locker = g_mutex_locker_new(&self->report_lock);
+    *report = self->report;
+    report->done = MIN(hm_progress_done(&self->progress), report->total);
+    if (report->running) {
+        report->elapsed_us = hm_os_now() - self->started_us;
+    }
+}
+
+/* The run */
+
+static void populate_read_settings(Populate *self)
+{
+    HostmemBackend *backend = self->backend;
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&HOSTMEM_OBJECT(backend)->value_lock);
+
+    self->threads = backend->prealloc_threads;
+    self->check = backend->prealloc_check;
+    if (backend->prealloc_context) {
+        self->context =
+            HOSTMEM_THREAD_CONTEXT(g_object_ref(backend->prealloc_context));
+    }
+}
+
+static HmRangeList *find_holes(const HostmemBackend *backend,
+                               const HmRange *range)
+{
+    HmRangeList *holes =
+        hm_backing_holes(&backend->backing, backend->mapping.addr, range);
+
+    for (guint i = 0; i < holes->len; i++) {
+        g_array_index(holes, HmRange, i).offset -= range->offset;
+    }
+    return holes;
+}
+
+static void populate_init(Populate *self, HostmemBackend *backend,
+                          const HmRange *range)
+{
+    self->backend = backend;
+    self->range = *range;
+    self->holes = find_holes(backend, range);
+    self->preflight = new_preflight(backend, takes_huge_pages(backend));
+    populate_read_settings(self);
+    populate_choose_workers(self);
+}
+
+static gboolean populate_plan(Populate *self, GError **error)
+{
+    const HostmemBackend *backend = self->backend;
+    HmPreallocFacts facts = {
+        .kind = backend->backing.kind,
+        .shared = backend->backing.shared,
+        .writable = backend->writable,
+        .own_tmpfs = backend->backing.own_tmpfs,
+        .state = HM_STATE_WRITABLE,
+        .page_size = backend->backing.page_size,
+        .length = self->range.length,
+        .threads = self->threads,
+        .caps = *hm_hostcaps_get(),
+        .thp = hm_hostcaps_thp(),
+        .shmem_thp = hm_hostcaps_shmem_thp(),
+    };
+
+    facts.use_thp = facts.caps.thp_size > 0;
+    return hm_prealloc_plan(&facts, &self->plan, error);
+}
+
+/* An HmRollBackFunc: whoever holds the memory may have written to it. */
+static gboolean populate_may_roll_back(gpointer data)
+{
+    Populate *self = data;
+
+    self->rolled_back = hm_object_begin_rollback(HOSTMEM_OBJECT(self->backend));
+    return self->rolled_back;
+}
+
+static void populate_end_rollback(const Populate *self)
+{
+    if (self->rolled_back) {
+        hm_object_end_rollback(HOSTMEM_OBJECT(self->backend));
+    }
+}
+
+/*
+ * Replace the kernel's errno by the limit that was hit, where one can be
+ * found.  What the engine gave back has to fit again.
+ */
+static void populate_diagnose(Populate *self, const HmPreallocFailure *failure,
+                              GError **error)
+{
+    guint64 left = self->range.length - failure->done;
+    g_autoptr(GError) limit = NULL;
+
+    if (failure->err != EFAULT && failure->err != ENOMEM &&
+        failure->err != ENOSPC) {
+        return;
+    }
+    if (self->rolled_back) {
+        left = MAX(left, hm_range_list_total(self->holes));
+    }
+    left = MIN(left, missing_bytes(self));
+    if (left && !hm_preflight_check(self->preflight, left, &limit)) {
+        g_clear_error(error);
+        g_propagate_prefixed_error(error, g_steal_pointer(&limit),
+                                   "preallocating memory failed: ");
+    }
+}
+
+static gboolean populate_execute(Populate *self, GCancellable *cancellable,
+                                 GError **error)
+{
+    HostmemBackend *backend = self->backend;
+    HmPreallocRegion region = {
+        .addr = backend->mapping.addr + self->range.offset,
+        .length = self->range.length,
+        .page_size = backend->backing.page_size,
+        .kind = backend->backing.kind,
+        .shared = backend->backing.shared,
+        .fd = backend->backing.fd,
+        .fd_offset = backend->backing.offset + self->range.offset,
+        .plan = &self->plan,
+        .holes = self->holes,
+    };
+    HmPreallocOptions options = {
+        .threads = self->threads,
+        .spawn = self->context ? spawn_from_context : NULL,
+        .spawn_data = self->context,
+        .cpus = self->cpus,
+        .room = self->check ? populate_room : NULL,
+        .room_data = self,
+        .may_roll_back = populate_may_roll_back,
+        .roll_back_data = self,
+        .progress = &backend->progress,
+    };
+    HmPreallocFailure failure = {0};
+    HmPreallocResult result = {0};
+
+    gboolean ok;
+
+    report_begin(self);
+    ok = hm_prealloc_run(&region, &options, cancellable, &result, &failure,
+                         error);
+    populate_end_rollback(self);
+    report_end(self, &result);
+    if (!ok) {
+        populate_diagnose(self, &failure, error);
+    }
+    return ok;
+}
+
+static gboolean populate_range(HostmemBackend *backend, const HmRange *range,
+                               GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&backend->populate_lock);
+    g_auto(Populate) run = {0};
+
+    if (g_cancellable_set_error_if_cancelled(cancellable, error)) {
+        return FALSE;
+    }
+    populate_init(&run, backend, range);
+    return populate_plan(&run, error) &&
+           (!run.check || populate_room(range->length, &run, error)) &&
+           populate_execute(&run, cancellable, error);
+}
+
+static gboolean check_writable(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (self->writable) {
+        return TRUE;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "cannot preallocate %s: its memory is read-only", what);
+}
+
+gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
+                             GError **error)
+{
+    const HmRange all = {0, self->mapping.length};
+
+    if (!self->reserve) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'prealloc=on' and 'reserve=off' are incompatible");
+    }
+    return check_writable(self, error) &&
+           populate_range(self, &all, cancellable, error);
+}
+
+gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
+                                  guint64 length, GCancellable *cancellable,
+                                  GError **error)
+{
+    HmRange range;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
+
+    return hm_backend_check_range(self, "populate", offset, length, &range,
+                                  error) &&
+           check_writable(self, error) &&
+           populate_range(self, &range, cancellable, error);
+}
