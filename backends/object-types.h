@@ -18,3 +18,5 @@ typedef struct {
 const HmObjectType *hm_object_types(guint *n);
 /** (nullable): by QEMU's name. */
 const HmObjectType *hm_object_type_find(const char *name);
+/** QEMU's name of a GType; GObject's where the table does not have it. */
+const char *hm_object_type_name(GType type);

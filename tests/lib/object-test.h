@@ -13,6 +13,18 @@ typedef struct {
 /** Run the tests, each on a fake kernel that was just reset. */
 int hm_test_main(int argc, char **argv, const HmTest *tests, gsize n);
 
+/** An empty folder of this test's own, removed with what is in it. */
+const char *hm_test_folder(void);
+
+/** (transfer full): the object that `-object` would make. */
+gpointer hm_test_make(const char *options);
+/** It cannot be made, see hm_test_assert_error(). */
+void hm_test_assert_make_fails(const char *options, gint code,
+                               const char *part);
+/** (transfer full): the object, or NULL with an error. */
+gpointer hm_test_try_make(const char *options, GCancellable *cancellable,
+                          GError **error);
+
 /** The property reads as this JSON. */
 void hm_test_assert_reads(gpointer object, const char *property,
                           const char *expected);
@@ -30,5 +42,5 @@ void hm_test_assert_error(GError *error, gint code, const char *part);
 
 /** Descriptors that this process has open. */
 guint hm_test_count_fds(void);
-/** Mappings that this process has, as lines of /proc/self/maps. */
-guint hm_test_count_mappings(void);
+/** Mappings of exactly @size bytes that this process has. */
+guint hm_test_count_mappings(guint64 size);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include <hostmem/backend.h>
+#include <hostmem/host.h>
+#include <hostmem/registry.h>
+#include "backends/object-types.h"
+#include "object-test.h"
+#include "os-fake.h"
+#include "util/props.h"
+#include "util/size.h"
+
+/* The table */
+
+static void test_table_fits_the_classes(void)
+{
+    guint n;
+    const HmObjectType *types = hm_object_types(&n);
+
+    for (guint i = 0; i < n; i++) {
+        GType type = types[i].get_type();
+
+        g_assert_true(hm_object_type_find(types[i].name) == &types[i]);
+        g_assert_cmpstr(hm_object_type_name(type), ==, types[i].name);
+        g_assert_cmpint(G_TYPE_IS_ABSTRACT(type), ==, types[i].abstract);
+        if (types[i].parent) {
+            const HmObjectType *parent = hm_object_type_find(types[i].parent);
+
+            g_assert_true(g_type_parent(type) == parent->get_type());
+        }
+    }
+}
+
+static void test_unknown_type(void)
+{
+    g_assert_null(hm_object_type_find("nosuch"));
+    g_assert_null(hostmem_object_types_help("nosuch"));
+    g_assert_null(hostmem_object_types_help("memory-backend"));
+}
+
+static void test_every_row_is_described(void)
+{
+    guint n;
+    const HmObjectType *types = hm_object_types(&n);
+
+    for (guint i = 0; i < n; i++) {
+        g_autoptr(GTypeClass) klass = g_type_class_ref(types[i].get_type());
+        g_autoptr(GPtrArray) rows = hm_props_list(G_OBJECT_CLASS(klass));
+
+        for (guint j = 0; j < rows->len; j++) {
+            const HmProp *row = g_ptr_array_index(rows, j);
+
+            g_assert_nonnull(row->description);
+            g_assert_cmpuint(strlen(row->description), >, 0);
+        }
+    }
+}
+
+/* Help */
+
+static void test_help_list(void)
+{
+    g_autofree char *text = hostmem_object_types_help(NULL);
+
+    g_assert_cmpstr(text, ==,
+                    "List of user creatable objects:\n"
+                    "  memory-backend-file\n"
+                    "  memory-backend-memfd\n"
+                    "  memory-backend-ram\n"
+                    "  memory-backend-shm\n"
+                    "  thread-context\n");
+}
+
+static void test_help_type(void)
+{
+    g_autofree char *text = hostmem_object_types_help("thread-context");
+
+    g_assert_cmpstr(
+        text, ==,
+        "thread-context options:\n"
+        "  cpu-affinity=<int>     - Host CPUs that new threads may run on\n"
+        "  id=<string>            - Name of the object, unique in its "
+        "registry\n"
+        "  node-affinity=<int>    - Host NUMA nodes whose CPUs new threads "
+        "may run on\n");
+}
+
+static void test_help_defaults(void)
+{
+    g_autofree char *text = hostmem_object_types_help("memory-backend-memfd");
+
+    g_assert_nonnull(strstr(text, "\n  share=<bool>           - "));
+    g_assert_nonnull(strstr(text, "\n  size=<int>             - How much"));
+    g_assert_nonnull(strstr(text, " (default: on)\n  size=<int>"));
+    g_assert_nonnull(strstr(text, "  policy=<HostMemPolicy> - How memory is "
+                                  "spread over host-nodes (default: "
+                                  "default)\n"));
+    g_assert_null(strstr(text, "page-size"));
+}
+
+/* The host */
+
+static json_t *capabilities(void)
+{
+    g_autofree char *text = hostmem_capabilities();
+    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+
+    g_assert_true(g_str_has_suffix(text, "}\n"));
+    g_assert_nonnull(json);
+    return json;
+}
+
+static void test_capabilities(void)
+{
+    json_auto_t *json = capabilities();
+    json_t *types = json_object_get(json, "types");
+
+    g_assert_cmpstr(json_string_value(json_object_get(json, "version")), ==,
+                    hostmem_version());
+    g_assert_cmpint(json_integer_value(json_object_get(json, "page-size")), ==,
+                    4096);
+    g_assert_true(json_is_boolean(
+        json_object_get(json_object_get(json, "features"), "populate")));
+    g_assert_true(json_is_string(
+        json_object_get(json_object_get(json, "thp"), "policy")));
+    g_assert_cmpuint(json_array_size(types), ==, 5);
+}
+
+static void test_capabilities_of_nodes(void)
+{
+    json_auto_t *json = NULL;
+    json_t *nodes, *last;
+
+    hm_fake_set_nodes(4, 2, 8 * HM_GIB);
+    json = capabilities();
+    nodes = json_object_get(json, "nodes");
+    last = json_array_get(nodes, 3);
+    g_assert_cmpuint(json_array_size(nodes), ==, 4);
+    g_assert_cmpint(json_integer_value(json_object_get(last, "id")), ==, 3);
+    g_assert_cmpstr(json_string_value(json_object_get(last, "cpus")), ==,
+                    "6-7");
+    g_assert_cmpint(json_integer_value(json_object_get(last, "free")), ==,
+                    8 * HM_GIB);
+}
+
+static void test_capabilities_of_pools(void)
+{
+    json_auto_t *json = NULL;
+    json_t *pools;
+    gboolean found = FALSE;
+    gsize i;
+    json_t *pool;
+
+    hm_fake_set_huge_pool(2 * HM_MIB, 10, 7, 2);
+    json = capabilities();
+    pools = json_object_get(json, "huge-pages");
+    json_array_foreach(pools, i, pool)
+    {
+        if (json_integer_value(json_object_get(pool, "page-size")) ==
+            2 * HM_MIB) {
+            g_assert_cmpint(json_integer_value(json_object_get(pool, "free")),
+                            ==, 7);
+            found = TRUE;
+        }
+    }
+    g_assert_true(found);
+}
+
+static const HmTest tests[] = {
+    {"/object-types/table-fits-the-classes", test_table_fits_the_classes},
+    {"/object-types/unknown-type", test_unknown_type},
+    {"/object-types/every-row-is-described", test_every_row_is_described},
+    {"/object-types/help-list", test_help_list},
+    {"/object-types/help-type", test_help_type},
+    {"/object-types/help-defaults", test_help_defaults},
+    {"/object-types/capabilities", test_capabilities},
+    {"/object-types/capabilities-of-nodes", test_capabilities_of_nodes},
+    {"/object-types/capabilities-of-pools", test_capabilities_of_pools},
+};
+
+int main(int argc, char **argv)
+{
+    return hm_test_main(argc, argv, tests, G_N_ELEMENTS(tests));
+}
