@@ -188,7 +188,7 @@ static void test_prealloc_without_reserve(void)
 static void test_reserve_off(void)
 {
     g_autoptr(HostmemBackend) ram =
-        hm_test_make("memory-backend-ram,id=m0,size=1T,reserve=off");
+        hm_test_make("memory-backend-ram,id=m0,size=256G,reserve=off");
 
     hm_test_assert_reads(ram, "reserve", "false");
 }
