@@ -14,10 +14,13 @@ G_BEGIN_DECLS
  *
  * Use it from the thread of the registry.  Everything a peer sends is checked
  * and bounded (64 MiB a message, 1024 levels); a peer that misbehaves gets an
- * error, or is dropped, and nobody else notices.
+ * error, or is dropped, and nobody else notices.  512 sessions are served at
+ * once; further clients wait.  The process must ignore SIGPIPE where sessions
+ * write to pipes.
  *
- * Signal "quit" (no arguments): a client asked the process to end; the reply
- * has been queued, the session flushes it.
+ * Signal "quit" (no arguments): a client asked the process to end; creations
+ * have been cancelled, event and reply are queued.  End the main loop and call
+ * hostmem_qmp_server_shutdown().
  */
 #define HOSTMEM_TYPE_QMP_SERVER (hostmem_qmp_server_get_type())
 typedef struct _HostmemQmpServer HostmemQmpServer;
@@ -36,14 +39,17 @@ HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry);
 /**
  * hostmem_qmp_server_listen: open a socket.
  * @address: as QEMU's -qmp: "unix:PATH[,server=on][,wait=off]" or
- *     "tcp:HOST:PORT[,server=on][,wait=off]"; PORT 0 lets the kernel choose
+ *     "tcp:HOST:PORT[,server=on][,wait=off]"; a comma in PATH is doubled, an
+ *     IPv6 HOST stands in brackets, an empty HOST is the loopback, PORT 0 lets
+ *     the kernel choose
  *
- * A stale socket file (nobody accepts there) is replaced; a live one, or a
- * file of another kind, is an error.  The socket file is removed with the
- * server.
+ * Whoever can connect controls the process.  The file of a Unix socket has
+ * mode 0600.  A stale one (nobody accepts there) is replaced; a live one, or a
+ * file of another kind, is an error.  The file is removed with the server.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax), %HOSTMEM_ERROR_EXISTS
- * (in use), %HOSTMEM_ERROR_PERMISSION, %HOSTMEM_ERROR_SYSTEM
+ * (in use), %HOSTMEM_ERROR_NOT_FOUND (folder, host),
+ * %HOSTMEM_ERROR_PERMISSION, %HOSTMEM_ERROR_SYSTEM
  */
 gboolean hostmem_qmp_server_listen(HostmemQmpServer *self, const char *address,
                                    GError **error);
@@ -65,11 +71,12 @@ char **hostmem_qmp_server_get_addresses(HostmemQmpServer *self);
 
 /**
  * hostmem_qmp_server_shutdown: say goodbye and close.
- * @reason: for the SHUTDOWN event: "host-signal" or "host-qmp-quit"
+ * @reason: for the SHUTDOWN event, a word of QEMU's: "none", "host-error",
+ *     "host-qmp-quit" or "host-signal"
  *
- * Stops accepting, sends the event, gives each session a moment to take what
- * is queued for it (at most a second altogether), and removes socket files.
- * Blocks meanwhile.
+ * Stops accepting, cancels what is under way, sends the event unless quit did,
+ * gives the sessions a moment to take what is queued for them (at most a
+ * second altogether), closes them and removes socket files.  Blocks meanwhile.
  */
 void hostmem_qmp_server_shutdown(HostmemQmpServer *self, const char *reason);
 

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdlib.h>
+#include <string.h>
+#include "backends/qmp/command.h"
+
+/* Arguments */
+
+static const HmProp capabilities_rows[] = {
+    {.name = "enable", .kind = HM_PROP_ANY, .type_name = "[QMPCapability]"},
+};
+
+static const HmProp object_del_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp qom_list_rows[] = {
+    {.name = "path", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp qom_get_rows[] = {
+    {.name = "path", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "property", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp qom_set_rows[] = {
+    {.name = "path", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "property", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "value", .kind = HM_PROP_ANY, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp qom_list_types_rows[] = {
+    {.name = "implements", .kind = HM_PROP_STRING},
+    {.name = "abstract", .kind = HM_PROP_BOOL},
+};
+
+static const HmProp qom_list_properties_rows[] = {
+    {.name = "typename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+/* Return values */
+
+#define OBJECT(type_name, ...)                              \
+    {                                                       \
+        .kind = HM_QMP_OBJECT, .name = type_name,           \
+        .members = (const HmQmpMember[]){__VA_ARGS__, {0}}, \
+    }
+#define ARRAY_OF(type)                            \
+    {                                             \
+        .kind = HM_QMP_ARRAY, .element = &(type), \
+    }
+
+static const HmQmpType type_policy = {
+    .kind = HM_QMP_ENUM,
+    .name = "HostMemPolicy",
+    .values = (const char *const[]){"default", "preferred", "bind",
+                                    "interleave", NULL},
+};
+
+static const HmQmpType type_int_list = ARRAY_OF(hm_qmp_type_int);
+static const HmQmpType type_str_list = ARRAY_OF(hm_qmp_type_str);
+
+static const HmQmpType type_qemu_version =
+    OBJECT("VersionTriple", {"major", &hm_qmp_type_int},
+           {"minor", &hm_qmp_type_int}, {"micro", &hm_qmp_type_int});
+
+static const HmQmpType type_version = OBJECT(
+    "VersionInfo", {"qemu", &type_qemu_version}, {"package", &hm_qmp_type_str});
+
+static const HmQmpType type_command =
+    OBJECT("CommandInfo", {"name", &hm_qmp_type_str});
+static const HmQmpType type_command_list = ARRAY_OF(type_command);
+
+static const HmQmpType type_run_state = {
+    .kind = HM_QMP_ENUM,
+    .name = "RunState",
+    .values = (const char *const[]){"running", NULL},
+};
+static const HmQmpType type_status =
+    OBJECT("StatusInfo", {"status", &type_run_state},
+           {"singlestep", &hm_qmp_type_bool}, {"running", &hm_qmp_type_bool});
+
+static const HmQmpType type_property =
+    OBJECT("ObjectPropertyInfo", {"name", &hm_qmp_type_str},
+           {"type", &hm_qmp_type_str}, {"description", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_property_list = ARRAY_OF(type_property);
+
+static const HmQmpType type_type = OBJECT(
+    "ObjectTypeInfo", {"name", &hm_qmp_type_str},
+    {"abstract", &hm_qmp_type_bool, TRUE}, {"parent", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_type_list = ARRAY_OF(type_type);
+
+static const HmQmpType type_memdev =
+    OBJECT("Memdev", {"id", &hm_qmp_type_str}, {"type", &hm_qmp_type_str},
+           {"size", &hm_qmp_type_int}, {"merge", &hm_qmp_type_bool},
+           {"dump", &hm_qmp_type_bool}, {"prealloc", &hm_qmp_type_bool},
+           {"share", &hm_qmp_type_bool}, {"reserve", &hm_qmp_type_bool},
+           {"host-nodes", &type_int_list}, {"policy", &type_policy},
+           {"page-size", &hm_qmp_type_int},
+           {"prealloc-method", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
+
+static const HmQmpType type_schema_member = OBJECT(
+    "SchemaInfoMember", {"name", &hm_qmp_type_str},
+    {"type", &hm_qmp_type_str, TRUE}, {"default", &hm_qmp_type_any, TRUE});
+static const HmQmpType type_schema_member_list = ARRAY_OF(type_schema_member);
+
+static const HmQmpType type_schema_variant =
+    OBJECT("SchemaInfoVariant", {"case", &hm_qmp_type_str},
+           {"type", &hm_qmp_type_str});
+static const HmQmpType type_schema_variant_list = ARRAY_OF(type_schema_variant);
+
+static const HmQmpType type_schema = OBJECT(
+    "SchemaInfo", {"name", &hm_qmp_type_str}, {"meta-type", &hm_qmp_type_str},
+    {"json-type", &hm_qmp_type_str, TRUE}, {"values", &type_str_list, TRUE},
+    {"element-type", &hm_qmp_type_str, TRUE},
+    {"members", &type_schema_member_list, TRUE},
+    {"tag", &hm_qmp_type_str, TRUE},
+    {"variants", &type_schema_variant_list, TRUE},
+    {"arg-type", &hm_qmp_type_str, TRUE}, {"ret-type", &hm_qmp_type_str, TRUE},
+    {"allow-oob", &hm_qmp_type_bool, TRUE});
+static const HmQmpType type_schema_list = ARRAY_OF(type_schema);
+
+/* The table */
+
+#define ROWS(table) .rows = (table), .n_rows = G_N_ELEMENTS(table)
+
+static const HmQmpCommand commands[] = {
+    {"object-add", hm_qmp_run_object_add, .flags = HM_QMP_OPTIONS},
+    {"object-del", hm_qmp_run_object_del, ROWS(object_del_rows),
+     .flags = HM_QMP_OOB},
+    {"qmp_capabilities", hm_qmp_run_capabilities, ROWS(capabilities_rows),
+     .flags = HM_QMP_NEGOTIATION},
+    {"qom-get", hm_qmp_run_qom_get, ROWS(qom_get_rows), &hm_qmp_type_any,
+     HM_QMP_OOB},
+    {"qom-list", hm_qmp_run_qom_list, ROWS(qom_list_rows), &type_property_list,
+     HM_QMP_OOB},
+    {"qom-list-properties", hm_qmp_run_qom_list_properties,
+     ROWS(qom_list_properties_rows), &type_property_list, HM_QMP_OOB},
+    {"qom-list-types", hm_qmp_run_qom_list_types, ROWS(qom_list_types_rows),
+     &type_type_list, HM_QMP_OOB},
+    {"qom-set", hm_qmp_run_qom_set, ROWS(qom_set_rows)},
+    {"query-commands", hm_qmp_run_query_commands, NULL, 0, &type_command_list,
+     HM_QMP_OOB},
+    {"query-memdev", hm_qmp_run_query_memdev, NULL, 0, &type_memdev_list,
+     HM_QMP_OOB},
+    {"query-qmp-schema", hm_qmp_run_query_schema, NULL, 0, &type_schema_list,
+     HM_QMP_OOB},
+    {"query-status", hm_qmp_run_query_status, NULL, 0, &type_status,
+     HM_QMP_OOB},
+    {"query-version", hm_qmp_run_query_version, NULL, 0, &type_version,
+     HM_QMP_OOB},
+    {"quit", hm_qmp_run_quit, .flags = HM_QMP_OOB},
+};
+
+const HmQmpCommand *hm_qmp_commands(guint *n)
+{
+    *n = G_N_ELEMENTS(commands);
+    return commands;
+}
+
+static int compare_name(const void *key, const void *row)
+{
+    return strcmp(key, ((const HmQmpCommand *)row)->name);
+}
+
+const HmQmpCommand *hm_qmp_command_find(const char *name)
+{
+    return bsearch(name, commands, G_N_ELEMENTS(commands), sizeof(*commands),
+                   compare_name);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "backends/qmp/schema.h"
+
+typedef struct HmQmpCall HmQmpCall;
+
+typedef enum {
+    HM_QMP_OOB = 1 << 0,         /* safe beside the session's own commands */
+    HM_QMP_NEGOTIATION = 1 << 1, /* also before negotiation is complete */
+    HM_QMP_OPTIONS = 1 << 2,     /* the arguments are an object's options */
+} HmQmpCommandFlags;
+
+/** A command: one row says all about it. */
+typedef struct {
+    const char *name;
+    void (*run)(HmQmpCall *call); /* owns the call until it ends it */
+    const HmProp *rows;           /* of the arguments */
+    guint n_rows;
+    const HmQmpType *returns; /* NULL: the empty object */
+    guint flags;
+} HmQmpCommand;
+
+/** The table, sorted by name; *@n says how many. */
+const HmQmpCommand *hm_qmp_commands(guint *n);
+/** (nullable): by name. */
+const HmQmpCommand *hm_qmp_command_find(const char *name);
+
+/* What the rows run, by file. */
+
+/* commands-object.c */
+void hm_qmp_run_object_add(HmQmpCall *call);
+void hm_qmp_run_object_del(HmQmpCall *call);
+void hm_qmp_run_query_memdev(HmQmpCall *call);
+
+/* commands-qom.c */
+void hm_qmp_run_qom_get(HmQmpCall *call);
+void hm_qmp_run_qom_list(HmQmpCall *call);
+void hm_qmp_run_qom_list_properties(HmQmpCall *call);
+void hm_qmp_run_qom_list_types(HmQmpCall *call);
+void hm_qmp_run_qom_set(HmQmpCall *call);
+
+/* commands-query.c */
+void hm_qmp_run_capabilities(HmQmpCall *call);
+void hm_qmp_run_query_commands(HmQmpCall *call);
+void hm_qmp_run_query_schema(HmQmpCall *call);
+void hm_qmp_run_query_status(HmQmpCall *call);
+void hm_qmp_run_query_version(HmQmpCall *call);
+void hm_qmp_run_quit(HmQmpCall *call);

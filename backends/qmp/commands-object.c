@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/backend.h>
+#include "backends/object.h"
+#include "backends/qmp/call.h"
+#include "backends/qmp/changes.h"
+#include "backends/qmp/server.h"
+#include "backends/registry-private.h"
+
+/* object-add */
+
+static void on_added(GObject *source, GAsyncResult *result, gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    HostmemObject *object =
+        hostmem_registry_add_finish(HOSTMEM_REGISTRY(source), result, &error);
+
+    hm_qmp_call_end(user_data, object ? json_object() : NULL, error);
+}
+
+void hm_qmp_run_object_add(HmQmpCall *call)
+{
+    hm_registry_add_json_async(hm_qmp_server_get_registry(call->server),
+                               call->arguments, NULL, on_added, call);
+    hm_qmp_progress_watch(hm_qmp_server_get_progress(call->server));
+}
+
+/* object-del */
+
+static void on_removed(GObject *source, GAsyncResult *result,
+                       gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean done = hostmem_registry_remove_finish(HOSTMEM_REGISTRY(source),
+                                                   result, &error);
+
+    hm_qmp_call_end(user_data, done ? json_object() : NULL, error);
+}
+
+static void remove_object(gpointer user_data)
+{
+    HmQmpCall *call = user_data;
+
+    hostmem_registry_remove_async(hm_qmp_server_get_registry(call->server),
+                                  hm_qmp_call_string(call, "id"), on_removed,
+                                  call);
+}
+
+/* A change would keep the memory until its end: it is cancelled first. */
+void hm_qmp_run_object_del(HmQmpCall *call)
+{
+    HostmemObject *object = hostmem_registry_lookup(
+        hm_qmp_server_get_registry(call->server),
+        hm_qmp_call_string(call, "id"), HOSTMEM_TYPE_OBJECT, NULL);
+
+    if (!object || hostmem_object_is_held(object) ||
+        !hm_qmp_changes_cancel(hm_qmp_server_get_changes(call->server), object,
+                               remove_object, call)) {
+        remove_object(call);
+    }
+}
+
+/* query-memdev */
+
+static json_t *describe_backend(HmQmpCall *call, HostmemObject *object)
+{
+    static const char *const members[] = {
+        "id",    "type",    "size",       "merge",  "dump",     "prealloc",
+        "share", "reserve", "host-nodes", "policy", "page-size"};
+    const HmPropLinks *links =
+        hm_registry_links(hm_qmp_server_get_registry(call->server));
+    json_t *entry = json_object();
+    HostmemPreallocReport report;
+
+    for (guint i = 0; i < G_N_ELEMENTS(members); i++) {
+        json_object_set_new(
+            entry, members[i],
+            hm_object_get_json(object, members[i], links, NULL));
+    }
+    hostmem_backend_get_report(HOSTMEM_BACKEND(object), &report);
+    if (report.method) {
+        json_object_set_new(entry, "prealloc-method",
+                            json_string(report.method));
+    }
+    return entry;
+}
+
+void hm_qmp_run_query_memdev(HmQmpCall *call)
+{
+    g_autoptr(GPtrArray) objects =
+        hostmem_registry_list(hm_qmp_server_get_registry(call->server));
+    json_t *list = json_array();
+
+    for (guint i = 0; i < objects->len; i++) {
+        HostmemObject *object = g_ptr_array_index(objects, i);
+
+        if (HOSTMEM_IS_BACKEND(object)) {
+            json_array_append_new(list, describe_backend(call, object));
+        }
+    }
+    hm_qmp_call_return(call, list);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/object-types.h"
+#include "backends/object.h"
+#include "backends/qmp/call.h"
+#include "backends/qmp/changes.h"
+#include "backends/qmp/qom.h"
+#include "backends/qmp/server.h"
+#include "backends/registry-private.h"
+#include "util/error.h"
+
+/* The node of argument "path"; ends the call when there is none. */
+static gboolean find_node(HmQmpCall *call, HmQomNode *node)
+{
+    HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
+    g_autoptr(GError) error = NULL;
+
+    if (!hm_qom_find(registry, hm_qmp_call_string(call, "path"), node,
+                     &error)) {
+        hm_qmp_call_fail(call, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void hm_qmp_run_qom_list(HmQmpCall *call)
+{
+    HmQomNode node;
+
+    if (find_node(call, &node)) {
+        hm_qmp_call_return(
+            call, hm_qom_list(hm_qmp_server_get_registry(call->server), &node));
+    }
+}
+
+/* qom-get */
+
+static json_t *get(HmQmpCall *call, HostmemObject *object, GError **error)
+{
+    HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
+
+    return hm_object_get_json(object, hm_qmp_call_string(call, "property"),
+                              hm_registry_links(registry), error);
+}
+
+static void measure(GTask *task, gpointer source, gpointer data,
+                    GCancellable *cancellable G_GNUC_UNUSED)
+{
+    GError *error = NULL;
+    json_t *value = get(data, source, &error);
+
+    if (value) {
+        g_task_return_pointer(task, value, (GDestroyNotify)json_decref);
+    } else {
+        g_task_return_error(task, error);
+    }
+}
+
+static void on_measured(GObject *source G_GNUC_UNUSED, GAsyncResult *result,
+                        gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *value = g_task_propagate_pointer(G_TASK(result), &error);
+
+    hm_qmp_call_end(user_data, value, error);
+}
+
+/* What is computed may ask the kernel about every page: not in the loop. */
+static gboolean is_measured(HostmemObject *object, const char *property)
+{
+    const HmProp *row = hm_props_find(G_OBJECT_GET_CLASS(object), property);
+
+    return row && row->get;
+}
+
+static void get_measured(HmQmpCall *call, HostmemObject *object)
+{
+    g_autoptr(GTask) task = g_task_new(object, NULL, on_measured, call);
+
+    g_task_set_task_data(task, call, NULL);
+    g_task_set_priority(task, G_PRIORITY_HIGH);
+    g_task_run_in_thread(task, measure);
+}
+
+void hm_qmp_run_qom_get(HmQmpCall *call)
+{
+    const char *property = hm_qmp_call_string(call, "property");
+    g_autoptr(GError) error = NULL;
+    json_t *value;
+    HmQomNode node;
+
+    if (!find_node(call, &node)) {
+        return;
+    }
+    if (node.kind != HM_QOM_OBJECT) {
+        value = hm_qom_get_of_container(
+            hm_qmp_server_get_registry(call->server), &node, property, &error);
+    } else if (is_measured(node.object, property)) {
+        get_measured(call, node.object);
+        return;
+    } else {
+        value = get(call, node.object, &error);
+    }
+    hm_qmp_call_end(call, value, error);
+}
+
+/* qom-set */
+
+void hm_qmp_run_qom_set(HmQmpCall *call)
+{
+    const char *property = hm_qmp_call_string(call, "property");
+    HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
+    g_autoptr(GError) error = NULL;
+    json_auto_t *value = NULL;
+    HmQomNode node;
+
+    if (!find_node(call, &node)) {
+        return;
+    }
+    if (node.kind == HM_QOM_OBJECT) {
+        hm_qmp_changes_start(hm_qmp_server_get_changes(call->server), call,
+                             node.object);
+        return;
+    }
+    value = hm_qom_get_of_container(registry, &node, property, &error);
+    if (value) {
+        hm_set_error(&error, HOSTMEM_ERROR_PERMISSION,
+                     "Property 'container.%s' is not writable", property);
+    }
+    hm_qmp_call_fail(call, error);
+}
+
+/* Types */
+
+static gboolean implements(const HmObjectType *type, const char *ancestor)
+{
+    while (type && !g_str_equal(type->name, ancestor)) {
+        type = type->parent ? hm_object_type_find(type->parent) : NULL;
+    }
+    return type != NULL;
+}
+
+static json_t *describe_type(const HmObjectType *type)
+{
+    json_t *entry =
+        json_pack("{s:s,s:s*}", "name", type->name, "parent", type->parent);
+
+    if (type->abstract) {
+        json_object_set_new(entry, "abstract", json_true());
+    }
+    return entry;
+}
+
+void hm_qmp_run_qom_list_types(HmQmpCall *call)
+{
+    const char *ancestor = hm_qmp_call_string(call, "implements");
+    gboolean abstract = json_is_true(hm_qmp_call_arg(call, "abstract"));
+    json_t *list = json_array();
+    guint n;
+    const HmObjectType *types = hm_object_types(&n);
+
+    for (guint i = 0; i < n; i++) {
+        if ((abstract || !types[i].abstract) &&
+            (!ancestor || implements(&types[i], ancestor))) {
+            json_array_append_new(list, describe_type(&types[i]));
+        }
+    }
+    hm_qmp_call_return(call, list);
+}
+
+static json_t *list_class(GObjectClass *klass)
+{
+    g_autoptr(GPtrArray) rows = hm_props_list(klass);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < rows->len; i++) {
+        const HmProp *row = g_ptr_array_index(rows, i);
+        g_autofree char *type = hm_prop_type_name(row);
+        json_t *entry = hm_qom_describe(row->name, type, row->description);
+
+        if (g_str_equal(row->name, "type")) {
+            json_array_insert_new(list, 0, entry);
+        } else {
+            json_array_append_new(list, entry);
+        }
+    }
+    return list;
+}
+
+void hm_qmp_run_qom_list_properties(HmQmpCall *call)
+{
+    const char *name = hm_qmp_call_string(call, "typename");
+    const HmObjectType *type = hm_object_type_find(name);
+    g_autoptr(GTypeClass) klass = NULL;
+
+    if (!type) {
+        g_autofree char *quoted = hm_error_quote(name);
+        g_autoptr(GError) error =
+            g_error_new(HM_QMP_ERROR, HM_QMP_ERROR_DEVICE_NOT_FOUND,
+                        "Class %s not found", quoted);
+
+        hm_qmp_call_fail(call, error);
+        return;
+    }
+    klass = g_type_class_ref(type->get_type());
+    hm_qmp_call_return(call, list_class(G_OBJECT_CLASS(klass)));
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/qmp/event.h"
+
+static const char *const shutdown_causes[] = {
+    "none", "host-error", "host-qmp-quit", "host-signal", NULL};
+
+static const HmQmpType type_shutdown_cause = {
+    .kind = HM_QMP_ENUM,
+    .name = "ShutdownCause",
+    .values = shutdown_causes,
+};
+
+static const HmQmpMember shutdown_members[] = {
+    {"guest", &hm_qmp_type_bool},
+    {"reason", &type_shutdown_cause},
+    {NULL},
+};
+
+static const HmQmpType type_shutdown = {
+    .kind = HM_QMP_OBJECT,
+    .name = "ShutdownEvent",
+    .members = shutdown_members,
+};
+
+static const HmQmpMember progress_members[] = {
+    {"id", &hm_qmp_type_str},
+    {"current-progress", &hm_qmp_type_int},
+    {"total-progress", &hm_qmp_type_int},
+    {NULL},
+};
+
+static const HmQmpType type_progress = {
+    .kind = HM_QMP_OBJECT,
+    .name = "PreallocProgressEvent",
+    .members = progress_members,
+};
+
+static const HmQmpEvent events[] = {
+    {HM_QMP_EVENT_PROGRESS, &type_progress},
+    {HM_QMP_EVENT_SHUTDOWN, &type_shutdown},
+};
+
+const HmQmpEvent *hm_qmp_events(guint *n)
+{
+    *n = G_N_ELEMENTS(events);
+    return events;
+}
+
+json_t *hm_qmp_event_new(const char *name, json_t *data)
+{
+    gint64 now = g_get_real_time();
+
+    return json_pack("{s:s,s:o,s:{s:I,s:I}}", "event", name, "data", data,
+                     "timestamp", "seconds", (json_int_t)(now / G_USEC_PER_SEC),
+                     "microseconds", (json_int_t)(now % G_USEC_PER_SEC));
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "backends/qmp/schema.h"
+
+/** An event that the server may send. */
+typedef struct {
+    const char *name;
+    const HmQmpType *data;
+} HmQmpEvent;
+
+#define HM_QMP_EVENT_PROGRESS "MEMORY_PREALLOC_PROGRESS"
+#define HM_QMP_EVENT_SHUTDOWN "SHUTDOWN"
+
+/** The rows of all events; *@n says how many. */
+const HmQmpEvent *hm_qmp_events(guint *n);
+
+/** An event of now: (transfer full); @data is (transfer full). */
+json_t *hm_qmp_event_new(const char *name, json_t *data);

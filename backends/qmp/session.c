@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/qmp/call.h"
+#include "backends/qmp/server.h"
+#include "backends/qmp/session.h"
+#include "backends/qmp/version.h"
+#include "backends/qmp/writer.h"
+#include "util/jsonstream.h"
+
+/*
+ * Theory of operation
+ *
+ * A session is three sources in the main loop:
+ *
+ *   reading   takes a little from the socket, cuts it into messages, and puts
+ *             them in the queue; a message out of band is run at once
+ *   working   takes one message from the queue and runs it
+ *   writing   (HmQmpWriter) hands the answers to the socket
+ *
+ * Commands in band are answered in their order: while one runs (it may end
+ * much later, in a callback), working is off.  Each turn of a source is short,
+ * so sessions share the loop evenly whatever one of them sends.
+ *
+ * What a client can make us keep is bounded by switching sources off: reading
+ * when the queue is full, or many commands run out of band, or answers pile
+ * up; working when answers pile up.  update() decides all that from the state,
+ * after every change.  Events cannot be held back; who lets too many wait is
+ * dropped.
+ *
+ * When the client sends no more, what it asked for is still answered.  When it
+ * takes no more, the session closes; commands it started run to their end and
+ * their answers are dropped.
+ */
+
+#define READ_SIZE       (16 * 1024)
+#define MAX_QUEUED      8
+#define MAX_OOB_RUNNING 8
+#define MAX_REPLIES     (1u << 20)  /* bytes waiting: serve no more */
+#define MAX_WAITING     (64u << 20) /* bytes waiting: drop the client */
+
+/* What came in, in order: a message or why it was none. */
+typedef struct {
+    json_t *message;
+    GError *error;
+} Request;
+
+struct HmQmpSession {
+    HostmemQmpServer *server; /* NULL once closed */
+    GIOStream *stream;
+    GMainContext *context;
+    GSource *reading;
+    GSource *working;
+    HmQmpWriter *writer;
+    HmJsonStream *parser;
+    GQueue requests;
+
+    gboolean negotiated;
+    gboolean oob;
+    gboolean running;  /* a command in band is */
+    guint oob_running; /* commands out of band that are */
+    gboolean ended;    /* the client sends no more, or shall not */
+};
+
+static void update(HmQmpSession *self);
+
+static void request_free(Request *request)
+{
+    json_decref(request->message);
+    g_clear_error(&request->error);
+    g_free(request);
+}
+
+/* Reading */
+
+static void run_oob(HmQmpSession *self, json_t *message)
+{
+    self->oob_running++;
+    hm_qmp_dispatch(self->server, self, message, TRUE);
+}
+
+static void on_message(json_t *message, const GError *error, gpointer user_data)
+{
+    HmQmpSession *self = user_data;
+    Request *request;
+
+    if (message && self->oob && hm_qmp_wants_oob(message)) {
+        run_oob(self, message);
+        return;
+    }
+    request = g_new0(Request, 1);
+    request->message = json_incref(message);
+    request->error = error ? g_error_copy(error) : NULL;
+    g_queue_push_tail(&self->requests, request);
+}
+
+static void end_of_input(HmQmpSession *self)
+{
+    self->ended = TRUE;
+    hm_json_stream_end(self->parser);
+}
+
+static gboolean on_readable(GObject *stream, gpointer user_data)
+{
+    g_autoptr(HmQmpSession) self = hm_qmp_session_ref(user_data);
+    g_autoptr(GError) error = NULL;
+    char data[READ_SIZE];
+    gssize n = g_pollable_input_stream_read_nonblocking(
+        G_POLLABLE_INPUT_STREAM(stream), data, sizeof(data), NULL, &error);
+
+    if (n > 0) {
+        hm_json_stream_feed(self->parser, data, n);
+    } else if (n == 0) {
+        end_of_input(self);
+    } else if (!g_error_matches(error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
+        hm_qmp_session_close(self);
+    }
+    update(self);
+    return G_SOURCE_CONTINUE;
+}
+
+/* Working */
+
+static gboolean on_work(gpointer user_data)
+{
+    g_autoptr(HmQmpSession) self = hm_qmp_session_ref(user_data);
+    Request *request = g_queue_pop_head(&self->requests);
+
+    self->running = TRUE;
+    if (request->message) {
+        hm_qmp_dispatch(self->server, self, request->message, FALSE);
+    } else {
+        hm_qmp_session_reply(self, hm_qmp_error_to_json(request->error, NULL),
+                             FALSE);
+    }
+    request_free(request);
+    update(self);
+    return G_SOURCE_CONTINUE;
+}
+
+/* Writing */
+
+static void on_written(gpointer user_data)
+{
+    update(user_data);
+}
+
+static void on_write_failed(gpointer user_data)
+{
+    hm_qmp_session_close(user_data);
+}
+
+static const HmQmpWriterFuncs writer_funcs = {
+    .written = on_written,
+    .failed = on_write_failed,
+};
+
+static int append_text(const char *text, size_t length, void *data)
+{
+    g_string_append_len(data, text, length);
+    return 0;
+}
+
+GBytes *hm_qmp_line_new(json_t *message)
+{
+    GString *line = g_string_new(NULL);
+
+    json_dump_callback(message, append_text, line, 0);
+    g_string_append(line, "\r\n");
+    return g_string_free_to_bytes(line);
+}
+
+void hm_qmp_session_send(HmQmpSession *self, GBytes *line)
+{
+    if (!self->server) {
+        return;
+    }
+    if (hm_qmp_writer_get_waiting(self->writer) > MAX_WAITING) {
+        g_debug("QMP: a client that does not read is dropped");
+        hm_qmp_session_close(self);
+        return;
+    }
+    hm_qmp_writer_push(self->writer, line);
+}
+
+void hm_qmp_session_reply(HmQmpSession *self, json_t *response, gboolean oob)
+{
+    g_autoptr(GBytes) line = hm_qmp_line_new(response);
+
+    json_decref(response);
+    if (oob) {
+        self->oob_running--;
+    } else {
+        self->running = FALSE;
+    }
+    hm_qmp_session_send(self, line);
+    update(self);
+}
+
+static void greet(HmQmpSession *self)
+{
+    json_auto_t *greeting =
+        json_pack("{s:{s:o,s:[s]}}", "QMP", "version", hm_qmp_version_new(),
+                  "capabilities", "oob");
+    g_autoptr(GBytes) line = hm_qmp_line_new(greeting);
+
+    hm_qmp_session_send(self, line);
+}
+
+/* Which sources are on */
+
+static gboolean replies_pile_up(HmQmpSession *self)
+{
+    return hm_qmp_writer_get_waiting(self->writer) > MAX_REPLIES;
+}
+
+static gboolean wants_to_read(HmQmpSession *self)
+{
+    return !self->ended && self->requests.length < MAX_QUEUED &&
+           self->oob_running < MAX_OOB_RUNNING && !replies_pile_up(self);
+}
+
+static gboolean wants_to_work(HmQmpSession *self)
+{
+    return !self->running && self->requests.length && !replies_pile_up(self);
+}
+
+static gboolean is_finished(HmQmpSession *self)
+{
+    return self->ended && !self->running && !self->oob_running &&
+           !self->requests.length && !hm_qmp_writer_get_waiting(self->writer);
+}
+
+static void stop(GSource **source)
+{
+    if (*source) {
+        g_source_destroy(*source);
+        g_clear_pointer(source, g_source_unref);
+    }
+}
+
+static void start(HmQmpSession *self, GSource *source, GSourceFunc func)
+{
+    g_source_set_callback(source, func, self, NULL);
+    g_source_attach(source, self->context);
+}
+
+static void set_reading(HmQmpSession *self, gboolean on)
+{
+    if (!on) {
+        stop(&self->reading);
+    } else if (!self->reading) {
+        self->reading = g_pollable_input_stream_create_source(
+            G_POLLABLE_INPUT_STREAM(g_io_stream_get_input_stream(self->stream)),
+            NULL);
+        start(self, self->reading, G_SOURCE_FUNC(on_readable));
+    }
+}
+
+static void set_working(HmQmpSession *self, gboolean on)
+{
+    if (!on) {
+        stop(&self->working);
+    } else if (!self->working) {
+        self->working = g_idle_source_new();
+        g_source_set_priority(self->working, G_PRIORITY_DEFAULT);
+        start(self, self->working, on_work);
+    }
+}
+
+static void update(HmQmpSession *self)
+{
+    if (!self->server) {
+        return;
+    }
+    set_reading(self, wants_to_read(self));
+    set_working(self, wants_to_work(self));
+    if (is_finished(self)) {
+        hm_qmp_session_close(self);
+    }
+}
+
+/* Life */
+
+HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream)
+{
+    HmQmpSession *self = g_rc_box_new0(HmQmpSession);
+    GOutputStream *output = g_io_stream_get_output_stream(stream);
+
+    self->server = server;
+    self->stream = g_object_ref(stream);
+    self->context = g_main_context_ref_thread_default();
+    self->writer = hm_qmp_writer_new(G_POLLABLE_OUTPUT_STREAM(output),
+                                     &writer_funcs, self);
+    self->parser = hm_json_stream_new(on_message, self);
+    g_queue_init(&self->requests);
+    greet(self);
+    update(self);
+    return self;
+}
+
+HmQmpSession *hm_qmp_session_ref(HmQmpSession *self)
+{
+    return g_rc_box_acquire(self);
+}
+
+static void session_clear(gpointer data)
+{
+    HmQmpSession *self = data;
+
+    g_object_unref(self->stream);
+    g_main_context_unref(self->context);
+}
+
+void hm_qmp_session_unref(HmQmpSession *self)
+{
+    g_rc_box_release_full(self, session_clear);
+}
+
+void hm_qmp_session_close(HmQmpSession *self)
+{
+    HostmemQmpServer *server = g_steal_pointer(&self->server);
+
+    if (!server) {
+        return;
+    }
+    stop(&self->reading);
+    stop(&self->working);
+    g_clear_pointer(&self->writer, hm_qmp_writer_free);
+    g_clear_pointer(&self->parser, hm_json_stream_free);
+    g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
+    g_io_stream_close(self->stream, NULL, NULL);
+    hm_qmp_server_forget(server, self);
+}
+
+void hm_qmp_session_drain(HmQmpSession *self, GMainContext *context)
+{
+    self->ended = TRUE;
+    g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
+    update(self);
+    if (self->server) {
+        hm_qmp_writer_move(self->writer, context);
+    }
+}
+
+gboolean hm_qmp_session_is_drained(HmQmpSession *self)
+{
+    return !self->server || !hm_qmp_writer_get_waiting(self->writer);
+}
+
+void hm_qmp_session_negotiate(HmQmpSession *self, gboolean oob)
+{
+    self->negotiated = TRUE;
+    self->oob = oob;
+}
+
+gboolean hm_qmp_session_is_negotiated(HmQmpSession *self)
+{
+    return self->negotiated;
+}
+
+gboolean hm_qmp_session_has_oob(HmQmpSession *self)
+{
+    return self->oob;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/qmp.h>
+#include <jansson.h>
+
+/** HmQmpSession: one client.  Registry's thread only. */
+typedef struct HmQmpSession HmQmpSession;
+
+/** Starts with the greeting; hm_qmp_server_forget() is told of its end. */
+HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream);
+HmQmpSession *hm_qmp_session_ref(HmQmpSession *self);
+void hm_qmp_session_unref(HmQmpSession *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmQmpSession, hm_qmp_session_unref)
+
+/** Leave negotiation mode: commands may be run, and events are sent. */
+void hm_qmp_session_negotiate(HmQmpSession *self, gboolean oob);
+gboolean hm_qmp_session_is_negotiated(HmQmpSession *self);
+/** Whether the client may run commands out of band. */
+gboolean hm_qmp_session_has_oob(HmQmpSession *self);
+
+/** Send what a command came to; @response is (transfer full). */
+void hm_qmp_session_reply(HmQmpSession *self, json_t *response, gboolean oob);
+/** Send one line; a client that leaves too much waiting is dropped. */
+void hm_qmp_session_send(HmQmpSession *self, GBytes *line);
+
+/** Serve no more requests; what is queued still goes out, from @context. */
+void hm_qmp_session_drain(HmQmpSession *self, GMainContext *context);
+gboolean hm_qmp_session_is_drained(HmQmpSession *self);
+/** Close the stream; replies that are still to come are dropped. */
+void hm_qmp_session_close(HmQmpSession *self);
+
+/** (transfer full): a message as it goes over the wire. */
+GBytes *hm_qmp_line_new(json_t *message);
