@@ -80,10 +80,11 @@ gboolean hm_discard(const HmDiscardTarget *target, guint64 offset,
         r = -EOPNOTSUPP; /* the range is right: the mapping cannot */
     }
     if (r < 0) {
-        return hm_set_error_errno(error, -r,
-                                  "cannot discard %" G_GUINT64_FORMAT
-                                  " bytes at offset %" G_GUINT64_FORMAT,
-                                  length, offset);
+        return hm_set_error_errno(
+            error, -r,
+            "cannot discard %" G_GUINT64_FORMAT
+            " bytes at offset %" G_GUINT64_FORMAT " of %s",
+            length, offset, hm_mem_kind_name(target->kind));
     }
     return TRUE;
 }

@@ -14,11 +14,11 @@
  * A region is cut at three scales:
  *
  *   region   the plan's whole steps run over it once, in one worker
- *   chunk    what a worker claims, by moving a cursor: whoever is faster, on
- *            a busy host, does more; there is asked whether there is room
+ *   chunk    what a worker claims, by moving a cursor, so that whoever is
+ *            faster on a busy host does more; before it, room is asked for
  *   piece    what one system call gets: madvise holds mmap_lock, and a waiting
- *            writer (somebody's mmap) holds up everybody behind it.  Between
- *            pieces a worker looks whether it shall stop, and counts progress
+ *            writer (somebody's mmap) holds up everybody behind it; before it,
+ *            a worker looks whether to stop, and after it counts progress
  *
  * The first error stops all workers at their next piece.  The cursor only
  * rises, so all that a run has reached lies below it: a failed run gives back

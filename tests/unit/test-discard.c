@@ -238,7 +238,7 @@ static void test_system_error_names_the_range(void)
     g_assert_false(hm_discard(&target, 0, target.page_size, &error));
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM);
     g_assert_cmpstr(error->message, ==,
-                    "cannot discard 4096 bytes at offset 0: "
+                    "cannot discard 4096 bytes at offset 0 of shared memory: "
                     "Input/output error");
     unmap(&target);
 }

@@ -465,7 +465,8 @@ static void test_failing_rollback_is_told(void)
     g_assert_nonnull(strstr(test.error->message, "Cannot allocate memory"));
     g_assert_nonnull(strstr(test.error->message,
                             "; what was populated stays: cannot discard 32768 "
-                            "bytes at offset 0: Input/output error"));
+                            "bytes at offset 0 of shared memory: "
+                            "Input/output error"));
     prealloc_test_clear(&test);
 }
 
