@@ -1,5 +1,86 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-int main(void)
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "hostmemd.h"
+
+/* A descriptor below 3 that something else got would be printed into. */
+static void ensure_stdio(void)
 {
-    return 0;
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Sets @text when one -object value asks for help instead of memory. */
+static gboolean find_object_help(const char *value, char **text, GError **error)
+{
+    const char *comma = strchr(value, ',');
+
+    if (g_str_equal(value, "help") || g_str_equal(value, "?")) {
+        *text = hostmem_object_types_help(NULL);
+    } else if (g_strcmp0(comma, ",help") == 0 || g_strcmp0(comma, ",?") == 0) {
+        g_autofree char *type = g_strndup(value, comma - value);
+        *text = hostmem_object_types_help(type);
+        if (!*text) {
+            g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND,
+                        "-object %s: Parameter 'qom-type' does not accept "
+                        "value '%s'",
+                        value, type);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* Sets @text when the command line asks for words instead of a daemon. */
+static gboolean find_information(const HmOptions *options, char **text,
+                                 GError **error)
+{
+    if (options->help) {
+        *text = hm_options_help();
+    } else if (options->version) {
+        *text = g_strdup_printf("hostmemd version %s\n", hostmem_version());
+    } else if (options->print_capabilities) {
+        *text = hostmem_capabilities();
+    }
+    for (guint i = 0; i < options->objects->len && !*text; i++) {
+        if (!find_object_help(options->objects->pdata[i], text, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static int run(char **argv, GError **error)
+{
+    g_autoptr(HmOptions) options = hm_options_parse(argv, error);
+    g_autofree char *text = NULL;
+
+    if (!options || !find_information(options, &text, error)) {
+        return EXIT_FAILURE;
+    }
+    if (text) {
+        return hm_text_put(stdout, text, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(G_GNUC_UNUSED int argc, char **argv)
+{
+    g_autoptr(GError) error = NULL;
+
+    ensure_stdio();
+    g_set_prgname("hostmemd");
+    g_log_writer_default_set_use_stderr(TRUE);
+    int status = run(argv, &error);
+    if (error) {
+        fprintf(stderr, "hostmemd: %s\n", error->message);
+    }
+    return status;
 }

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "hostmemd.h"
+
+/*
+ * One row per option; parsing and --help come from it.
+ *
+ * An option is written with one dash, as QEMU does, or with two.  glibc has
+ * getopt_long_only() for that, but it takes any unique beginning of a name as
+ * well: a script that relies on it breaks when an option is added.
+ */
+
+typedef enum {
+    FLAG, /* gboolean */
+    TEXT, /* char *, the last one counts */
+    LIST, /* GPtrArray * of char * */
+} Kind;
+
+typedef struct {
+    const char *name; /* as --help shows it */
+    char letter;      /* after one dash; 0: none */
+    const char *argument;
+    Kind kind;
+    gsize offset;
+    const char *help;
+} Row;
+
+#define FIELD(field) G_STRUCT_OFFSET(HmOptions, field)
+
+/* A row without a name is a heading. */
+static const Row rows[] = {
+    {.help = "Memory"},
+    {"-object", 0, "TYPE,id=ID[,PROPERTY=VALUE]...", LIST, FIELD(objects),
+     "Create a memory backend or a thread-context; may be\n"
+     "repeated.  The value may be JSON.  '-object help' lists\n"
+     "the types, '-object TYPE,help' the properties of one."},
+    {.help = "Control"},
+    {"--once", 0, NULL, FLAG, FIELD(once),
+     "Exit when the memory is ready, after printing the table."},
+    {.help = "Process"},
+    {"-name", 0, "NAME", TEXT, FIELD(name),
+     "Name of the process in ps and top (15 characters)."},
+    {"--quiet", 0, NULL, FLAG, FIELD(quiet), "Do not print the table."},
+    {.help = "Information"},
+    {"--print-capabilities", 0, NULL, FLAG, FIELD(print_capabilities),
+     "Print what this build and this host can do, as JSON."},
+    {"--version", 'V', NULL, FLAG, FIELD(version), "Print the version."},
+    {"--help", 'h', NULL, FLAG, FIELD(help), "Print this text."},
+};
+
+static const char help_head[] =
+    "Usage: hostmemd [OPTION]...\n"
+    "\n"
+    "Create host memory for virtual machines, preallocate it and keep it.\n"
+    "An option may be written with one dash or with two, its argument after\n"
+    "a blank or after '='.\n";
+
+static const char help_tail[] =
+    "\n"
+    "Examples:\n"
+    "  Preallocate 1 GiB over two threads and print what that took:\n"
+    "    hostmemd --once -object memory-backend-memfd,id=m0,size=1G,"
+    "prealloc=on,prealloc-threads=2\n"
+    "\n"
+    "The exit status is 0, or 1 after an error.\n";
+
+/* The name without its dashes; NULL when @text is no option. */
+static const char *bare_name(const char *text)
+{
+    if (text[0] != '-' || text[1] == '\0') {
+        return NULL;
+    }
+    return text + (text[1] == '-' ? 2 : 1);
+}
+
+static gboolean row_has_name(const Row *row, const char *name, gsize length)
+{
+    if (!row->name) {
+        return FALSE;
+    }
+    const char *own = bare_name(row->name);
+    return (length == 1 && name[0] == row->letter) ||
+           (strncmp(own, name, length) == 0 && own[length] == '\0');
+}
+
+/* @text may go on with "=VALUE". */
+static const Row *find_row(const char *text)
+{
+    const char *name = bare_name(text);
+
+    for (gsize i = 0; name && i < G_N_ELEMENTS(rows); i++) {
+        if (row_has_name(&rows[i], name, strcspn(name, "="))) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void store(const Row *row, HmOptions *options, const char *value)
+{
+    gpointer field = G_STRUCT_MEMBER_P(options, row->offset);
+
+    switch (row->kind) {
+    case FLAG:
+        *(gboolean *)field = TRUE;
+        break;
+    case TEXT:
+        g_free(*(char **)field);
+        *(char **)field = g_strdup(value);
+        break;
+    case LIST:
+        g_ptr_array_add(*(GPtrArray **)field, g_strdup(value));
+        break;
+    }
+}
+
+static gboolean refuse(GError **error, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
+
+static gboolean refuse(GError **error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *message = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error_literal(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID, message);
+    return FALSE;
+}
+
+/* Takes one option and, where it has one, its argument off @argv. */
+static gboolean parse_one(HmOptions *options, char ***argv, GError **error)
+{
+    const char *text = *(*argv)++;
+    const Row *row = find_row(text);
+    if (!row) {
+        return refuse(error, "%s: %s; try --help", text,
+                      bare_name(text) ? "invalid option"
+                                      : "unexpected argument");
+    }
+    const char *equals = strchr(text, '=');
+    if (row->kind == FLAG && equals) {
+        return refuse(error, "%s: takes no argument", row->name);
+    }
+    const char *value = equals ? equals + 1 : NULL;
+    if (row->kind != FLAG && !value && !(value = *(*argv)++)) {
+        return refuse(error, "%s: requires an argument", row->name);
+    }
+    store(row, options, value);
+    return TRUE;
+}
+
+static gboolean is_info(const HmOptions *options)
+{
+    return options->help || options->version || options->print_capabilities;
+}
+
+static gboolean check(const HmOptions *options, GError **error)
+{
+    if (!is_info(options) && !options->objects->len) {
+        return refuse(error, "nothing to do: give -object; try --help");
+    }
+    return TRUE;
+}
+
+static HmOptions *options_new(void)
+{
+    HmOptions *options = g_new0(HmOptions, 1);
+    options->objects = g_ptr_array_new_with_free_func(g_free);
+    return options;
+}
+
+HmOptions *hm_options_parse(char **argv, GError **error)
+{
+    g_autoptr(HmOptions) options = options_new();
+
+    if (*argv) {
+        argv++;
+    }
+    while (*argv) {
+        if (!parse_one(options, &argv, error)) {
+            return NULL;
+        }
+    }
+    if (!check(options, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&options);
+}
+
+void hm_options_free(HmOptions *options)
+{
+    g_ptr_array_unref(options->objects);
+    g_free(options->name);
+    g_free(options);
+}
+
+static void append_help(GString *text, const Row *row)
+{
+    if (!row->name) {
+        g_string_append_printf(text, "\n%s:\n", row->help);
+        return;
+    }
+    g_string_append(text, "  ");
+    if (row->letter) {
+        g_string_append_printf(text, "-%c, ", row->letter);
+    }
+    g_string_append(text, row->name);
+    if (row->argument) {
+        g_string_append_printf(text, " %s", row->argument);
+    }
+    g_auto(GStrv) lines = g_strsplit(row->help, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        g_string_append_printf(text, "\n          %s", *line);
+    }
+    g_string_append_c(text, '\n');
+}
+
+char *hm_options_help(void)
+{
+    GString *text = g_string_new(help_head);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        append_help(text, &rows[i]);
+    }
+    g_string_append(text, help_tail);
+    return g_string_free(text, FALSE);
+}
