@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "hostmemd.h"
+
+/* Descriptors that GLib's main loop and threads must have, or they abort. */
+#define MIN_FDS          32
+
+#define MAX_PROCESS_NAME 15
 
 /* A descriptor below 3 that something else got would be printed into. */
 static void ensure_stdio(void)
@@ -15,6 +23,19 @@ static void ensure_stdio(void)
     if (fd >= 0) {
         close(fd);
     }
+}
+
+static gboolean check_limits(GError **error)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < MIN_FDS) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT,
+                    "the limit on open files (RLIMIT_NOFILE) is %ju, and %d "
+                    "are needed",
+                    (uintmax_t)limit.rlim_cur, MIN_FDS);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 /* Sets @text when one -object value asks for help instead of memory. */
@@ -57,6 +78,24 @@ static gboolean find_information(const HmOptions *options, char **text,
     return TRUE;
 }
 
+static void set_process_name(const char *name)
+{
+    char process_name[MAX_PROCESS_NAME + 1];
+    g_strlcpy(process_name, name, sizeof(process_name));
+    prctl(PR_SET_NAME, process_name);
+}
+
+static int daemon_main(const HmOptions *options, GError **error)
+{
+    if (!check_limits(error)) {
+        return EXIT_FAILURE;
+    }
+    if (options->name) {
+        set_process_name(options->name);
+    }
+    return hm_serve(options);
+}
+
 static int run(char **argv, GError **error)
 {
     g_autoptr(HmOptions) options = hm_options_parse(argv, error);
@@ -68,7 +107,7 @@ static int run(char **argv, GError **error)
     if (text) {
         return hm_text_put(stdout, text, error) ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    return EXIT_SUCCESS;
+    return daemon_main(options, error);
 }
 
 int main(G_GNUC_UNUSED int argc, char **argv)

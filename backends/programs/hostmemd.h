@@ -33,7 +33,40 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmOptions, hm_options_free)
 /** Returns: (transfer full): the text of --help, made from the option rows */
 char *hm_options_help(void);
 
+/* From the first object to the last unmap: hostmemd-serve.c */
+
+/**
+ * hm_serve: make the memory, keep it, and give it back.
+ *
+ * Prints its errors.
+ *
+ * Returns: the exit status of the process
+ */
+int hm_serve(const HmOptions *options);
+
+/* The objects of the command line: hostmemd-startup.c */
+
+/**
+ * hm_startup_async: create objects one after the other.
+ * @objects: (element-type utf8): as hostmem_registry_add() takes them
+ *
+ * Each thread-context comes first, otherwise the order is kept.  Stops at the
+ * first that fails; the ones before it stay.
+ */
+void hm_startup_async(HostmemRegistry *registry, GPtrArray *objects,
+                      GCancellable *cancellable, GAsyncReadyCallback callback,
+                      gpointer user_data);
+/** Returns: FALSE with the creation's error, "-object TEXT: " before it */
+gboolean hm_startup_finish(GAsyncResult *result, GError **error);
+
 /* Words for people: hostmemd-text.c */
+
+/** Returns: (transfer full): "4 KiB", "1.50 GiB" */
+char *hm_text_size(guint64 bytes);
+/** Returns: (transfer full): "3.2"; or "-" when no time has passed */
+char *hm_text_gib_per_second(guint64 bytes, gint64 elapsed_us);
+/** Returns: (transfer full): "12 ms", "3.50 s" */
+char *hm_text_time(gint64 elapsed_us);
 
 /**
  * hm_text_put: write and flush.
@@ -41,3 +74,13 @@ char *hm_options_help(void);
  * Returns: FALSE with %HOSTMEM_ERROR_SYSTEM (disk full, reader gone)
  */
 gboolean hm_text_put(FILE *stream, const char *text, GError **error);
+
+/* What start-up made: hostmemd-table.c */
+
+/**
+ * hm_table_format: a line for each object, under a heading.
+ * @objects: (element-type HostmemObject)
+ *
+ * Returns: (transfer full): lines ending in a newline; empty without objects
+ */
+char *hm_table_format(GPtrArray *objects);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdlib.h>
+#include "hostmemd.h"
+
+/*
+ * The life of a daemon:
+ *
+ *   starting   objects are created one by one
+ *   serving    all are there
+ *   leaving    what is under way is cancelled, then everything is given back
+ *
+ * One GMainLoop runs from starting to leaving, so that signals
+ * are served while memory is populated.  Whatever ends it, a signal
+ * or an error, only asks; leave() does the work once.
+ */
+
+typedef struct {
+    const HmOptions *options;
+    GMainLoop *loop;
+    GCancellable *starting; /* NULL once serving */
+    HostmemRegistry *registry;
+    gboolean interrupted;
+    int status;
+} Daemon;
+
+/* Asks for the end. */
+static void request_end(Daemon *self)
+{
+    self->interrupted = TRUE;
+    if (self->starting) {
+        g_cancellable_cancel(self->starting);
+    } else {
+        g_main_loop_quit(self->loop);
+    }
+}
+
+static gboolean on_signal(gpointer data)
+{
+    request_end(data);
+    return G_SOURCE_CONTINUE;
+}
+
+static void fail(Daemon *self, const GError *error)
+{
+    fprintf(stderr, "hostmemd: %s\n", error->message);
+    self->status = EXIT_FAILURE;
+    g_main_loop_quit(self->loop);
+}
+
+static gboolean print_table(Daemon *self, GError **error)
+{
+    g_autoptr(GPtrArray) objects = hostmem_registry_list(self->registry);
+    g_autofree char *table = hm_table_format(objects);
+
+    return hm_text_put(stdout, table, error);
+}
+
+static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
+                       gpointer data)
+{
+    Daemon *self = data;
+    g_autoptr(GError) error = NULL;
+    gboolean created = hm_startup_finish(result, &error);
+
+    g_clear_object(&self->starting);
+    if (!created && self->interrupted) {
+        g_clear_error(&error);
+        g_set_error(&error, G_IO_ERROR, G_IO_ERROR_CANCELLED,
+                    "interrupted before the memory was ready");
+    }
+    if (!created || (!self->options->quiet && !print_table(self, &error))) {
+        fail(self, error);
+    } else if (self->options->once) {
+        g_main_loop_quit(self->loop);
+    }
+}
+
+static void watch_signals(Daemon *self)
+{
+    static const int signums[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction old;
+
+    for (guint i = 0; i < G_N_ELEMENTS(signums); i++) {
+        /* nohup(1) wants SIGHUP to stay ignored. */
+        if (signums[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 &&
+            old.sa_handler == SIG_IGN) {
+            continue;
+        }
+        g_unix_signal_add(signums[i], on_signal, self);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void start(Daemon *self)
+{
+    watch_signals(self);
+    hm_startup_async(self->registry, self->options->objects, self->starting,
+                     on_started, self);
+}
+
+/* Half-made objects are given back. */
+static void cancel_creations(Daemon *self)
+{
+    for (;;) {
+        g_autoptr(GPtrArray) pending =
+            hostmem_registry_list_pending(self->registry);
+        if (!pending->len) {
+            return;
+        }
+        hostmem_registry_cancel_all(self->registry);
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
+static void leave(Daemon *self)
+{
+    cancel_creations(self);
+    g_clear_object(&self->registry);
+    g_clear_object(&self->starting);
+    g_clear_pointer(&self->loop, g_main_loop_unref);
+}
+
+int hm_serve(const HmOptions *options)
+{
+    Daemon self = {
+        .options = options,
+        .loop = g_main_loop_new(NULL, FALSE),
+        .starting = g_cancellable_new(),
+        .registry = hostmem_registry_new(),
+    };
+    start(&self);
+    g_main_loop_run(self.loop);
+    leave(&self);
+    return self.status;
+}
