@@ -21,6 +21,7 @@ typedef struct {
     GMainLoop *loop;
     GCancellable *starting; /* NULL once serving */
     HostmemRegistry *registry;
+    HmProgress *progress;
     gboolean interrupted;
     int status;
 } Daemon;
@@ -64,6 +65,7 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
     g_autoptr(GError) error = NULL;
     gboolean created = hm_startup_finish(result, &error);
 
+    g_clear_pointer(&self->progress, hm_progress_free);
     g_clear_object(&self->starting);
     if (!created && self->interrupted) {
         g_clear_error(&error);
@@ -96,6 +98,9 @@ static void watch_signals(Daemon *self)
 static void start(Daemon *self)
 {
     watch_signals(self);
+    if (!self->options->quiet) {
+        self->progress = hm_progress_new(self->registry);
+    }
     hm_startup_async(self->registry, self->options->objects, self->starting,
                      on_started, self);
 }

@@ -75,6 +75,16 @@ char *hm_text_time(gint64 elapsed_us);
  */
 gboolean hm_text_put(FILE *stream, const char *text, GError **error);
 
+/* How far populating has come, on standard error: hostmemd-progress.c */
+
+typedef struct HmProgress HmProgress;
+
+/** Starts to show what the registry is creating; @registry is borrowed. */
+HmProgress *hm_progress_new(HostmemRegistry *registry);
+/** Stops, and leaves no half line behind. */
+void hm_progress_free(HmProgress *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmProgress, hm_progress_free)
+
 /* What start-up made: hostmemd-table.c */
 
 /**
