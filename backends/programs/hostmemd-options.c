@@ -38,6 +38,12 @@ static const Row rows[] = {
     {"--once", 0, NULL, FLAG, FIELD(once),
      "Exit when the memory is ready, after printing the table."},
     {.help = "Process"},
+    {"-daemonize", 0, NULL, FLAG, FIELD(daemonize),
+     "Go to the background; the command returns when the\n"
+     "memory is ready, or has failed."},
+    {"-pidfile", 0, "PATH", TEXT, FIELD(pidfile),
+     "Write the process id to a file when the memory is ready;\n"
+     "the file is locked, and removed at the end."},
     {"-name", 0, "NAME", TEXT, FIELD(name),
      "Name of the process in ps and top (15 characters)."},
     {"--quiet", 0, NULL, FLAG, FIELD(quiet),
@@ -157,6 +163,10 @@ static gboolean is_info(const HmOptions *options)
 
 static gboolean check(const HmOptions *options, GError **error)
 {
+    if (options->daemonize && options->once) {
+        return refuse(error, "--once and -daemonize do not go together: "
+                             "nothing would stay in the background");
+    }
     if (!is_info(options) && !options->objects->len) {
         return refuse(error, "nothing to do: give -object; try --help");
     }
@@ -192,6 +202,7 @@ void hm_options_free(HmOptions *options)
 {
     g_ptr_array_unref(options->objects);
     g_free(options->name);
+    g_free(options->pidfile);
     g_free(options);
 }
 

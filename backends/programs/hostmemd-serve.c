@@ -8,7 +8,7 @@
  * The life of a daemon:
  *
  *   starting   objects are created one by one
- *   serving    all are there
+ *   serving    all are there, pidfile written
  *   leaving    what is under way is cancelled, then everything is given back
  *
  * One GMainLoop runs from starting to leaving, so that signals
@@ -22,6 +22,9 @@ typedef struct {
     GCancellable *starting; /* NULL once serving */
     HostmemRegistry *registry;
     HmProgress *progress;
+    HmPidfile *pidfile;
+    int ready_fd; /* of hm_daemonize_begin(), or -1 */
+    guint ready_watch;
     gboolean interrupted;
     int status;
 } Daemon;
@@ -43,6 +46,16 @@ static gboolean on_signal(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
+                                G_GNUC_UNUSED GIOCondition condition,
+                                gpointer data)
+{
+    Daemon *self = data;
+    self->ready_watch = 0;
+    request_end(self);
+    return G_SOURCE_REMOVE;
+}
+
 static void fail(Daemon *self, const GError *error)
 {
     fprintf(stderr, "hostmemd: %s\n", error->message);
@@ -56,6 +69,27 @@ static gboolean print_table(Daemon *self, GError **error)
     g_autofree char *table = hm_table_format(objects);
 
     return hm_text_put(stdout, table, error);
+}
+
+static gboolean release_starter(Daemon *self, GError **error)
+{
+    g_clear_handle_id(&self->ready_watch, g_source_remove);
+    return hm_daemonize_ready(self->ready_fd, error);
+}
+
+/* All objects are there. */
+static gboolean begin_serving(Daemon *self, GError **error)
+{
+    const HmOptions *options = self->options;
+
+    if (options->pidfile &&
+        !(self->pidfile = hm_pidfile_new(options->pidfile, error))) {
+        return FALSE;
+    }
+    if (!options->quiet && !print_table(self, error)) {
+        return FALSE;
+    }
+    return !options->daemonize || release_starter(self, error);
 }
 
 static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
@@ -72,7 +106,7 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
         g_set_error(&error, G_IO_ERROR, G_IO_ERROR_CANCELLED,
                     "interrupted before the memory was ready");
     }
-    if (!created || (!self->options->quiet && !print_table(self, &error))) {
+    if (!created || !begin_serving(self, &error)) {
         fail(self, error);
     } else if (self->options->once) {
         g_main_loop_quit(self->loop);
@@ -98,6 +132,10 @@ static void watch_signals(Daemon *self)
 static void start(Daemon *self)
 {
     watch_signals(self);
+    if (self->ready_fd >= 0) {
+        self->ready_watch =
+            g_unix_fd_add(self->ready_fd, G_IO_ERR, on_starter_gone, self);
+    }
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
@@ -123,17 +161,19 @@ static void leave(Daemon *self)
 {
     cancel_creations(self);
     g_clear_object(&self->registry);
+    g_clear_pointer(&self->pidfile, hm_pidfile_free);
     g_clear_object(&self->starting);
     g_clear_pointer(&self->loop, g_main_loop_unref);
 }
 
-int hm_serve(const HmOptions *options)
+int hm_serve(const HmOptions *options, int ready_fd)
 {
     Daemon self = {
         .options = options,
         .loop = g_main_loop_new(NULL, FALSE),
         .starting = g_cancellable_new(),
         .registry = hostmem_registry_new(),
+        .ready_fd = ready_fd,
     };
     start(&self);
     g_main_loop_run(self.loop);

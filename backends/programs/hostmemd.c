@@ -87,13 +87,18 @@ static void set_process_name(const char *name)
 
 static int daemon_main(const HmOptions *options, GError **error)
 {
+    int ready_fd = -1;
+
     if (!check_limits(error)) {
+        return EXIT_FAILURE;
+    }
+    if (options->daemonize && (ready_fd = hm_daemonize_begin(error)) < 0) {
         return EXIT_FAILURE;
     }
     if (options->name) {
         set_process_name(options->name);
     }
-    return hm_serve(options);
+    return hm_serve(options, ready_fd);
 }
 
 static int run(char **argv, GError **error)

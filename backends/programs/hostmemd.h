@@ -12,7 +12,9 @@
 typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
     char *name;
+    char *pidfile;
     gboolean once;
+    gboolean daemonize;
     gboolean quiet;
     gboolean print_capabilities;
     gboolean version;
@@ -33,16 +35,58 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmOptions, hm_options_free)
 /** Returns: (transfer full): the text of --help, made from the option rows */
 char *hm_options_help(void);
 
+/* Going to the background: hostmemd-daemonize.c */
+
+/**
+ * hm_daemonize_begin: continue in a background process.
+ *
+ * To be called while the process has one thread.  Returns in the background
+ * process only; the original one waits there until hm_daemonize_ready(), then
+ * exits with 0, or until the background process ends, then with 1.
+ *
+ * Returns: the descriptor for hm_daemonize_ready(), which reports an error
+ * condition when the waiting process dies; or -1 with %HOSTMEM_ERROR_SYSTEM
+ */
+int hm_daemonize_begin(GError **error);
+
+/**
+ * hm_daemonize_ready: let the waiting process exit with success.
+ * @fd: (transfer full): from hm_daemonize_begin()
+ *
+ * Leaves the working directory, and standard input, output and error.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hm_daemonize_ready(int fd, GError **error);
+
+/* The file with the process id: hostmemd-pidfile.c */
+
+typedef struct HmPidfile HmPidfile;
+
+/**
+ * hm_pidfile_new: write the process id to a file and lock it.
+ *
+ * An unlocked file, as a killed process leaves one, is taken over.
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_SYSTEM (also when a
+ * living process has it)
+ */
+HmPidfile *hm_pidfile_new(const char *path, GError **error);
+/** Removes the file. */
+void hm_pidfile_free(HmPidfile *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPidfile, hm_pidfile_free)
+
 /* From the first object to the last unmap: hostmemd-serve.c */
 
 /**
  * hm_serve: make the memory, keep it, and give it back.
+ * @ready_fd: from hm_daemonize_begin(), or -1
  *
  * Prints its errors.
  *
  * Returns: the exit status of the process
  */
-int hm_serve(const HmOptions *options);
+int hm_serve(const HmOptions *options, int ready_fd);
 
 /* The objects of the command line: hostmemd-startup.c */
 

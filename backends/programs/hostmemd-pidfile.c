@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "hostmemd.h"
+
+struct HmPidfile {
+    char *path;
+    int fd;
+};
+
+static gboolean fail(GError **error, const char *what, const char *path,
+                     int err)
+{
+    g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM,
+                "cannot create PID file: cannot %s %s: %s", what, path,
+                g_strerror(err));
+    return FALSE;
+}
+
+/* Whether @path still names the file that is open: its last owner may have
+ * removed it between our open and our lock. */
+static gboolean still_there(int fd, const char *path)
+{
+    struct stat ours, there;
+    return fstat(fd, &ours) == 0 && stat(path, &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+static gboolean open_locked(HmPidfile *self, GError **error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    for (;;) {
+        self->fd = open(self->path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+        if (self->fd < 0) {
+            return fail(error, "open", self->path, errno);
+        }
+        if (fcntl(self->fd, F_SETLK, &lock) < 0) {
+            return fail(error, "lock", self->path, errno);
+        }
+        if (still_there(self->fd, self->path)) {
+            return TRUE;
+        }
+        close(self->fd);
+    }
+}
+
+static gboolean write_pid(HmPidfile *self, GError **error)
+{
+    g_autofree char *text = g_strdup_printf("%ld\n", (long)getpid());
+    gssize length = strlen(text);
+
+    if (ftruncate(self->fd, 0) < 0) {
+        return fail(error, "empty", self->path, errno);
+    }
+    gssize written = write(self->fd, text, length);
+    if (written == length) {
+        return TRUE;
+    }
+    int err = written < 0 ? errno : ENOSPC;
+    unlink(self->path);
+    return fail(error, "write", self->path, err);
+}
+
+static void release(HmPidfile *self)
+{
+    if (self->fd >= 0) {
+        close(self->fd);
+    }
+    g_free(self->path);
+    g_free(self);
+}
+
+HmPidfile *hm_pidfile_new(const char *path, GError **error)
+{
+    HmPidfile *self = g_new0(HmPidfile, 1);
+
+    /* Absolute, because -daemonize leaves the working directory. */
+    self->path = g_canonicalize_filename(path, NULL);
+    self->fd = -1;
+    if (!open_locked(self, error) || !write_pid(self, error)) {
+        release(self);
+        return NULL;
+    }
+    return self;
+}
+
+void hm_pidfile_free(HmPidfile *self)
+{
+    unlink(self->path);
+    release(self);
+}
