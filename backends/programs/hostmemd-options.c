@@ -35,6 +35,10 @@ static const Row rows[] = {
      "repeated.  The value may be JSON.  '-object help' lists\n"
      "the types, '-object TYPE,help' the properties of one."},
     {.help = "Control"},
+    {"--run", 0, "COMMAND", TEXT, FIELD(run),
+     "Run a shell command when the memory is ready, and exit\n"
+     "with its status.  In it, {ID} stands for a path that\n"
+     "opens the memory of that backend: /proc/self/fd/N."},
     {"--once", 0, NULL, FLAG, FIELD(once),
      "Exit when the memory is ready, after printing the table."},
     {.help = "Process"},
@@ -68,8 +72,13 @@ static const char help_tail[] =
     "  Preallocate 1 GiB over two threads and print what that took:\n"
     "    hostmemd --once -object memory-backend-memfd,id=m0,size=1G,"
     "prealloc=on,prealloc-threads=2\n"
+    "  Start a virtual machine on memory that is ready:\n"
+    "    hostmemd -object memory-backend-memfd,id=m0,size=4G,prealloc=on \\\n"
+    "      --run 'qemu-system-x86_64 -m 4G -machine memory-backend=m0 \\\n"
+    "        -object memory-backend-file,id=m0,size=4G,share=on,mem-path={m0}'"
     "\n"
-    "The exit status is 0, or 1 after an error.\n";
+    "\n"
+    "The exit status is 0, or 1 after an error, or that of --run.\n";
 
 /* The name without its dashes; NULL when @text is no option. */
 static const char *bare_name(const char *text)
@@ -163,9 +172,17 @@ static gboolean is_info(const HmOptions *options)
 
 static gboolean check(const HmOptions *options, GError **error)
 {
+    if (options->once && options->run) {
+        return refuse(error, "--once and --run do not go together: each says "
+                             "when to exit");
+    }
     if (options->daemonize && options->once) {
         return refuse(error, "--once and -daemonize do not go together: "
                              "nothing would stay in the background");
+    }
+    if (options->daemonize && options->run) {
+        return refuse(error, "--run and -daemonize do not go together: nobody "
+                             "would get the exit status");
     }
     if (!is_info(options) && !options->objects->len) {
         return refuse(error, "nothing to do: give -object; try --help");
@@ -203,6 +220,7 @@ void hm_options_free(HmOptions *options)
     g_ptr_array_unref(options->objects);
     g_free(options->name);
     g_free(options->pidfile);
+    g_free(options->run);
     g_free(options);
 }
 

@@ -8,33 +8,44 @@
  * The life of a daemon:
  *
  *   starting   objects are created one by one
- *   serving    all are there, pidfile written
+ *   serving    all are there, pidfile written, --run's command started
  *   leaving    what is under way is cancelled, then everything is given back
  *
  * One GMainLoop runs from starting to leaving, so that signals
- * are served while memory is populated.  Whatever ends it, a signal
- * or an error, only asks; leave() does the work once.
+ * are served while memory is populated.  Whatever ends it, a signal,
+ * an error, the end of the command, only asks; leave() does the work once.
  */
 
+typedef struct Daemon Daemon;
+
 typedef struct {
+    Daemon *daemon;
+    int signum;
+} SignalSource;
+
+struct Daemon {
     const HmOptions *options;
     GMainLoop *loop;
     GCancellable *starting; /* NULL once serving */
     HostmemRegistry *registry;
     HmProgress *progress;
     HmPidfile *pidfile;
+    HmRun *run;
     int ready_fd; /* of hm_daemonize_begin(), or -1 */
     guint ready_watch;
+    SignalSource signals[3];
     gboolean interrupted;
     int status;
-} Daemon;
+};
 
-/* Asks for the end. */
-static void request_end(Daemon *self)
+/* Asks for the end; @signum is what a command of --run shall get. */
+static void request_end(Daemon *self, int signum)
 {
     self->interrupted = TRUE;
     if (self->starting) {
         g_cancellable_cancel(self->starting);
+    } else if (self->run) {
+        hm_run_signal(self->run, signum);
     } else {
         g_main_loop_quit(self->loop);
     }
@@ -42,7 +53,8 @@ static void request_end(Daemon *self)
 
 static gboolean on_signal(gpointer data)
 {
-    request_end(data);
+    SignalSource *source = data;
+    request_end(source->daemon, source->signum);
     return G_SOURCE_CONTINUE;
 }
 
@@ -52,8 +64,15 @@ static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
 {
     Daemon *self = data;
     self->ready_watch = 0;
-    request_end(self);
+    request_end(self, SIGTERM);
     return G_SOURCE_REMOVE;
+}
+
+static void on_run_done(int status, gpointer data)
+{
+    Daemon *self = data;
+    self->status = status;
+    g_main_loop_quit(self->loop);
 }
 
 static void fail(Daemon *self, const GError *error)
@@ -65,10 +84,11 @@ static void fail(Daemon *self, const GError *error)
 
 static gboolean print_table(Daemon *self, GError **error)
 {
+    const HmOptions *options = self->options;
     g_autoptr(GPtrArray) objects = hostmem_registry_list(self->registry);
     g_autofree char *table = hm_table_format(objects);
 
-    return hm_text_put(stdout, table, error);
+    return hm_text_put(options->run ? stderr : stdout, table, error);
 }
 
 static gboolean release_starter(Daemon *self, GError **error)
@@ -87,6 +107,10 @@ static gboolean begin_serving(Daemon *self, GError **error)
         return FALSE;
     }
     if (!options->quiet && !print_table(self, error)) {
+        return FALSE;
+    }
+    if (options->run && !(self->run = hm_run_new(self->registry, options->run,
+                                                 on_run_done, self, error))) {
         return FALSE;
     }
     return !options->daemonize || release_starter(self, error);
@@ -124,7 +148,8 @@ static void watch_signals(Daemon *self)
             old.sa_handler == SIG_IGN) {
             continue;
         }
-        g_unix_signal_add(signums[i], on_signal, self);
+        self->signals[i] = (SignalSource){self, signums[i]};
+        g_unix_signal_add(signums[i], on_signal, &self->signals[i]);
     }
     signal(SIGPIPE, SIG_IGN);
 }
@@ -159,6 +184,7 @@ static void cancel_creations(Daemon *self)
 
 static void leave(Daemon *self)
 {
+    g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
     g_clear_object(&self->registry);
     g_clear_pointer(&self->pidfile, hm_pidfile_free);

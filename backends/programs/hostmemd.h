@@ -13,6 +13,7 @@ typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
     char *name;
     char *pidfile;
+    char *run;
     gboolean once;
     gboolean daemonize;
     gboolean quiet;
@@ -138,3 +139,27 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmProgress, hm_progress_free)
  * Returns: (transfer full): lines ending in a newline; empty without objects
  */
 char *hm_table_format(GPtrArray *objects);
+
+/* The command of --run: hostmemd-run.c */
+
+typedef struct HmRun HmRun;
+typedef void (*HmRunDone)(int status, gpointer user_data);
+
+/**
+ * hm_run_new: start a shell command that gets the backends it names.
+ * @command: each {ID} becomes the /proc/self/fd/N of that backend
+ * @done: called with the exit status, or 128 and the number of the signal
+ *
+ * The named backends are held until the command has ended.
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND (id),
+ * %HOSTMEM_ERROR_UNSUPPORTED (a backend without a descriptor, or private), or
+ * %HOSTMEM_ERROR_SYSTEM (no shell)
+ */
+HmRun *hm_run_new(HostmemRegistry *registry, const char *command,
+                  HmRunDone done, gpointer user_data, GError **error);
+void hm_run_free(HmRun *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmRun, hm_run_free)
+
+/** Pass on a signal that this process got. */
+void hm_run_signal(HmRun *self, int signum);
