@@ -40,6 +40,10 @@ void hm_test_assert_set_fails(gpointer object, const char *property,
 /** @error is one of ours with @code whose message has @part; it is freed. */
 void hm_test_assert_error(GError *error, gint code, const char *part);
 
+/** A size that no other mapping of a process has, also under sanitizers:
+ * "17412K". */
+#define HM_TEST_ODD_SIZE (G_GUINT64_CONSTANT(17412) << 10)
+
 /** Descriptors that this process has open. */
 guint hm_test_count_fds(void);
 /** Mappings of exactly @size bytes that this process has. */

@@ -340,13 +340,14 @@ static void test_cancel_creation(void)
     guint fds = hm_test_count_fds();
 
     hm_fake_hook(HM_FAKE_ADVISE, cancel_at_second, cancellable);
-    g_assert_null(hm_test_try_make("memory-backend-ram,id=m0,size=17M,share=on,"
-                                   "prealloc=on,prealloc-threads=1",
-                                   cancellable, &error));
+    g_assert_null(
+        hm_test_try_make("memory-backend-ram,id=m0,size=17412K,share=on,"
+                         "prealloc=on,prealloc-threads=1",
+                         cancellable, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
     g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), <, 5);
     g_assert_cmpuint(hm_test_count_fds(), ==, fds);
-    g_assert_cmpuint(hm_test_count_mappings(17 * HM_MIB), ==, 0);
+    g_assert_cmpuint(hm_test_count_mappings(HM_TEST_ODD_SIZE), ==, 0);
 }
 
 static void test_cancel_change(void)

@@ -9,8 +9,8 @@
 #include "util/linux-compat.h"
 #include "util/size.h"
 
-#define SIZE (17 * HM_MIB)
-#define RAM  "memory-backend-ram,size=17M,id="
+#define SIZE HM_TEST_ODD_SIZE
+#define RAM  "memory-backend-ram,size=17412K,id="
 
 /* What became of one call. */
 typedef struct {

@@ -266,9 +266,9 @@ static void test_remove(void)
 {
     g_autoptr(HostmemRegistry) registry = hostmem_registry_new();
 
-    add(registry, "memory-backend-ram,id=m0,size=17M");
+    add(registry, "memory-backend-ram,id=m0,size=17412K");
     g_assert_true(hostmem_registry_remove(registry, "m0", NULL));
-    g_assert_cmpuint(hm_test_count_mappings(17 * HM_MIB), ==, 0);
+    g_assert_cmpuint(hm_test_count_mappings(HM_TEST_ODD_SIZE), ==, 0);
     g_assert_null(
         hostmem_registry_lookup(registry, "m0", HOSTMEM_TYPE_OBJECT, NULL));
     add(registry, RAM "m0");
@@ -315,9 +315,10 @@ static void test_destruction_frees_all(void)
     guint fds = hm_test_count_fds();
 
     add(registry, "thread-context,id=tc0");
-    add(registry, "memory-backend-memfd,id=m0,size=17M,prealloc-context=tc0");
+    add(registry,
+        "memory-backend-memfd,id=m0,size=17412K,prealloc-context=tc0");
     g_object_unref(registry);
-    g_assert_cmpuint(hm_test_count_mappings(17 * HM_MIB), ==, 0);
+    g_assert_cmpuint(hm_test_count_mappings(HM_TEST_ODD_SIZE), ==, 0);
     g_assert_cmpuint(hm_test_count_fds(), ==, fds);
 }
 
