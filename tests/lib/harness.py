@@ -25,13 +25,13 @@ import time
 import traceback
 import uuid
 
-from hostenv import (MIB, CpuCgroup, MemoryCgroup, Skip, hugetlbfs, mounted,
+from hostenv import (MIB, MemoryCgroup, Skip, SlowHost, hugetlbfs, mounted,
                      need_huge_pages, need_memory, need_program, need_root,
                      skip, tmpfs)
 from qmp import QmpClient, QmpClosed, QmpError
 
-__all__ = ["MIB", "CpuCgroup", "Hostmemd", "MemoryCgroup", "QmpClient",
-           "QmpClosed", "QmpError", "Skip", "diag", "hugetlbfs", "main",
+__all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
+           "QmpError", "Skip", "SlowHost", "diag", "hugetlbfs", "main",
            "mounted", "need_huge_pages", "need_memory", "need_program",
            "need_root", "program", "raises", "run_hostmemd", "scratch", "skip",
            "time_limit", "tmpfs", "wait_until"]
@@ -196,8 +196,8 @@ def run_hostmemd(args, timeout=30.0, *, input=None, cwd=None, env=None,
     stdin = {"input": input} if input else {"stdin": subprocess.DEVNULL}
     try:
         result = subprocess.run(
-            [*under, program("hostmemd"), *map(str, args)], capture_output=True,
-            text=True, timeout=timeout, cwd=cwd, **stdin,
+            [*under, program("hostmemd"), *map(str, args)],
+            capture_output=True, text=True, timeout=timeout, cwd=cwd, **stdin,
             **offspring.popen_args(env))
     except BaseException:
         offspring.kill()
@@ -213,14 +213,17 @@ class Hostmemd:
     with Hostmemd("-object", "memory-backend-ram,id=m0,size=1M") as daemon:
         daemon.qmp.execute("query-memdev")
 
-    @qmp=False starts it without a socket and waits for nothing.  At the end
-    it gets SIGTERM and must go, and take its children along.
+    All objects are there, unless @ready=False: then the session begins while
+    they are made.  @qmp=False starts it without a socket and waits for
+    nothing.  At the end it gets SIGTERM and must go, and take its children
+    along.
     """
 
-    def __init__(self, *args, qmp=True, timeout=30.0, cwd=None, env=None,
-                 cgroup=None):
+    def __init__(self, *args, qmp=True, ready=True, timeout=30.0, cwd=None,
+                 env=None, cgroup=None):
         self._args = [str(arg) for arg in args]
         self._with_qmp = qmp
+        self._until_ready = qmp and ready
         self._timeout = timeout
         self._cwd = cwd
         self._env = env
@@ -235,6 +238,8 @@ class Hostmemd:
             self.socket = self._folder / "qmp"
             stack.callback(self._end)
             self._spawn()
+            if self._until_ready:
+                wait_until(self._is_ready, self._timeout, "the pidfile")
             if self._with_qmp:
                 self.qmp = wait_until(self._try_connect, self._timeout,
                                       "the QMP socket")
@@ -245,16 +250,29 @@ class Hostmemd:
         args = [program("hostmemd"), *self._args]
         if self._with_qmp:
             args += ["-qmp", f"unix:{self.socket},server=on,wait=off"]
+        if "-pidfile" in args:
+            self._pidfile = pathlib.Path(args[args.index("-pidfile") + 1])
+        else:
+            self._pidfile = self._folder / "pid"
+            args += ["-pidfile", self._pidfile]
         with open(self._folder / "stdout", "wb") as stdout, \
                 open(self._folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
                 args, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
                 cwd=self._cwd, **self._offspring.popen_args(self._env))
 
-    def _try_connect(self):
+    def _must_run(self):
         if self.process.poll() is not None:
             raise AssertionError(
                 f"hostmemd exited with {self.returncode}: {self.stderr}")
+
+    def _is_ready(self):
+        self._must_run()
+        return (self._pidfile.exists()
+                and self._pidfile.read_text() == f"{self.pid}\n")
+
+    def _try_connect(self):
+        self._must_run()
         try:
             return self.connect()
         except (FileNotFoundError, ConnectionRefusedError):

@@ -6,6 +6,7 @@ into exceptions.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import pathlib
@@ -15,6 +16,8 @@ import tempfile
 import time
 
 MIB = 1 << 20
+PR_SET_THP_DISABLE = 41
+_libc = ctypes.CDLL(None)
 
 
 class Skip(Exception):
@@ -189,6 +192,11 @@ class _Cgroup:
         """Move the calling process in: for preexec_fn of a child."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
+    def pids(self):
+        """The processes in it."""
+        return [int(pid)
+                for pid in (self.path / "cgroup.procs").read_text().split()]
+
 
 class MemoryCgroup(_Cgroup):
     """A limit on memory, in bytes."""
@@ -218,11 +226,14 @@ class MemoryCgroup(_Cgroup):
         return 0
 
 
-class CpuCgroup(_Cgroup):
-    """A share of one CPU, in percent: makes what is too quick to watch slow."""
+class SlowHost(_Cgroup):
+    """A share of one CPU, in percent, and small pages only.
+
+    Makes a population that takes milliseconds long enough to be watched.
+    """
 
     controller = "cpu"
-    PERIOD_US = 20_000
+    PERIOD_US = 100_000
 
     def __init__(self, percent):
         super().__init__()
@@ -233,3 +244,8 @@ class CpuCgroup(_Cgroup):
             return {"cpu.cfs_period_us": str(self.PERIOD_US),
                     "cpu.cfs_quota_us": str(self.quota_us)}
         return {"cpu.max": f"{self.quota_us} {self.PERIOD_US}"}
+
+    def join(self):
+        super().join()
+        if _libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
+            raise OSError("prctl refused PR_SET_THP_DISABLE")
