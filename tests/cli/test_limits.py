@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Limits of the host and of the process: an error, never a signal."""
+
+import harness
+from expect import fails, object_fails, object_works
+from harness import MIB, MemoryCgroup, need_huge_pages, need_program
+
+RAM = "memory-backend-ram,id=m0"
+
+
+def limited(*limits):
+    """What run_hostmemd() needs to start it with lower limits."""
+    need_program("prlimit")
+    return ["prlimit", *limits]
+
+
+def test_address_space():
+    object_fails(RAM + ",size=4G", "cannot set up guest memory 'm0'",
+                 under=limited(f"--as={1024 * MIB}"))
+
+
+def test_address_space_of_shared_memory():
+    object_fails("memory-backend-memfd,id=m0,size=4G", "RLIMIT_AS is 1 GiB",
+                 under=limited(f"--as={1024 * MIB}"))
+
+
+def test_hardly_any_descriptor():
+    for count in range(6, 32, 5):
+        fails("--once", "-object", RAM + ",size=2M",
+              phrases=["RLIMIT_NOFILE", str(count)],
+              under=limited(f"--nofile={count}"))
+
+
+def test_descriptors_run_out():
+    objects = [f"memory-backend-memfd,id=m{i},size=2M" for i in range(60)]
+    args = [word for text in objects for word in ("-object", text)]
+    fails("--once", *args, phrases=["Too many open files"],
+          under=limited("--nofile=40"))
+
+
+def test_file_size():
+    object_fails("memory-backend-memfd,id=m0,size=64M",
+                 under=limited(f"--fsize={MIB}"))
+
+
+def test_memory_cgroup():
+    """Populating until the OOM killer comes would be the alternative."""
+    with MemoryCgroup(64 * MIB) as cgroup:
+        for kind in ("memory-backend-ram", "memory-backend-memfd"):
+            object_fails(f"{kind},id=m0,size=128M,prealloc=on", "128 MiB",
+                         "64 MiB", "cgroup", cgroup=cgroup)
+        assert cgroup.oom_kills() == 0
+
+
+def test_memory_cgroup_that_has_room():
+    with MemoryCgroup(128 * MIB) as cgroup:
+        object_works(RAM + ",size=64M,prealloc=on", cgroup=cgroup)
+
+
+def test_no_huge_pages():
+    with need_huge_pages(0):
+        object_fails("memory-backend-memfd,id=m0,size=4M,hugetlb=on,"
+                     "prealloc=on", "huge page", "2 MiB")
+
+
+def test_too_few_huge_pages():
+    with need_huge_pages(1):
+        for prealloc in ("off", "on"):
+            object_fails("memory-backend-memfd,id=m0,size=4M,hugetlb=on,"
+                         f"prealloc={prealloc}", "huge page")
+
+
+def test_enough_huge_pages():
+    with need_huge_pages(2):
+        object_works("memory-backend-memfd,id=m0,size=4M,hugetlb=on,"
+                     "prealloc=on")
+
+
+if __name__ == "__main__":
+    harness.main()
