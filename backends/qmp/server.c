@@ -10,12 +10,13 @@
  */
 #define MAX_SESSIONS 512
 
-#define GOODBYE_US   G_USEC_PER_SEC
+#define GOODBYE_MS   1000
 
 struct _HostmemQmpServer {
     GObject parent_instance;
 
     HostmemRegistry *registry;
+    GMainContext *context;
     GPtrArray *doors;    /* of HmQmpDoor */
     GPtrArray *sessions; /* of HmQmpSession */
     HmQmpProgress *progress;
@@ -60,6 +61,7 @@ static void hostmem_qmp_server_finalize(GObject *object)
     g_ptr_array_unref(self->sessions);
     hm_qmp_progress_free(self->progress);
     hm_qmp_changes_free(self->changes);
+    g_main_context_unref(self->context);
     g_object_unref(self->registry);
     G_OBJECT_CLASS(hostmem_qmp_server_parent_class)->finalize(object);
 }
@@ -81,6 +83,7 @@ static void hostmem_qmp_server_init(HostmemQmpServer *self)
         g_ptr_array_new_with_free_func((GDestroyNotify)hm_qmp_door_free);
     self->sessions =
         g_ptr_array_new_with_free_func((GDestroyNotify)hm_qmp_session_unref);
+    self->context = g_main_context_ref_thread_default();
     self->progress = hm_qmp_progress_new(self);
     self->changes = hm_qmp_changes_new(self->progress);
 }
@@ -226,36 +229,22 @@ void hm_qmp_server_quit(HostmemQmpServer *self)
 
 /* The end */
 
-static gboolean all_drained(GPtrArray *sessions)
-{
-    for (guint i = 0; i < sessions->len; i++) {
-        if (!hm_qmp_session_is_drained(g_ptr_array_index(sessions, i))) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
 static gboolean on_time_is_up(gpointer user_data)
 {
     *(gboolean *)user_data = TRUE;
     return G_SOURCE_REMOVE;
 }
 
-/* In a context of our own: nothing else of the process is to run meanwhile. */
-static void drain(GPtrArray *sessions)
+/* Sessions close when they have answered and their client has taken it. */
+static void wait_for_sessions(HostmemQmpServer *self)
 {
-    g_autoptr(GMainContext) context = g_main_context_new();
-    g_autoptr(GSource) timer = g_timeout_source_new(GOODBYE_US / 1000);
+    g_autoptr(GSource) timer = g_timeout_source_new(GOODBYE_MS);
     gboolean time_is_up = FALSE;
 
     g_source_set_callback(timer, on_time_is_up, &time_is_up, NULL);
-    g_source_attach(timer, context);
-    for (guint i = 0; i < sessions->len; i++) {
-        hm_qmp_session_drain(g_ptr_array_index(sessions, i), context);
-    }
-    while (!time_is_up && !all_drained(sessions)) {
-        g_main_context_iteration(context, TRUE);
+    g_source_attach(timer, self->context);
+    while (self->sessions->len && !time_is_up) {
+        g_main_context_iteration(self->context, TRUE);
     }
     g_source_destroy(timer);
 }
@@ -268,8 +257,11 @@ void hostmem_qmp_server_shutdown(HostmemQmpServer *self, const char *reason)
 
     g_ptr_array_set_size(self->doors, 0);
     hm_qmp_server_say_goodbye(self, reason);
-    hm_qmp_changes_end_all(self->changes);
     sessions = copy_sessions(self);
-    drain(sessions);
+    for (guint i = 0; i < sessions->len; i++) {
+        hm_qmp_session_stop(g_ptr_array_index(sessions, i));
+    }
+    wait_for_sessions(self);
+    hm_qmp_changes_end_all(self->changes);
     close_all(self);
 }

@@ -57,7 +57,7 @@ struct HmQmpSession {
     gboolean oob;
     gboolean running;  /* a command in band is */
     guint oob_running; /* commands out of band that are */
-    gboolean ended;    /* the client sends no more, or shall not */
+    gboolean ended;    /* the client sends no more, or nobody listens */
 };
 
 static void update(HmQmpSession *self);
@@ -331,19 +331,11 @@ void hm_qmp_session_close(HmQmpSession *self)
     hm_qmp_server_forget(server, self);
 }
 
-void hm_qmp_session_drain(HmQmpSession *self, GMainContext *context)
+void hm_qmp_session_stop(HmQmpSession *self)
 {
     self->ended = TRUE;
     g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
     update(self);
-    if (self->server) {
-        hm_qmp_writer_move(self->writer, context);
-    }
-}
-
-gboolean hm_qmp_session_is_drained(HmQmpSession *self)
-{
-    return !self->server || !hm_qmp_writer_get_waiting(self->writer);
 }
 
 void hm_qmp_session_negotiate(HmQmpSession *self, gboolean oob)

@@ -24,9 +24,8 @@ void hm_qmp_session_reply(HmQmpSession *self, json_t *response, gboolean oob);
 /** Send one line; a client that leaves too much waiting is dropped. */
 void hm_qmp_session_send(HmQmpSession *self, GBytes *line);
 
-/** Serve no more requests; what is queued still goes out, from @context. */
-void hm_qmp_session_drain(HmQmpSession *self, GMainContext *context);
-gboolean hm_qmp_session_is_drained(HmQmpSession *self);
+/** Take no more requests; closes when what runs is answered and taken. */
+void hm_qmp_session_stop(HmQmpSession *self);
 /** Close the stream; replies that are still to come are dropped. */
 void hm_qmp_session_close(HmQmpSession *self);
 

@@ -122,13 +122,3 @@ gsize hm_qmp_writer_get_waiting(HmQmpWriter *self)
 {
     return self->waiting;
 }
-
-void hm_qmp_writer_move(HmQmpWriter *self, GMainContext *context)
-{
-    stop(self);
-    g_main_context_unref(self->context);
-    self->context = g_main_context_ref(context);
-    if (self->waiting) {
-        start(self);
-    }
-}

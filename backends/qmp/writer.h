@@ -24,5 +24,3 @@ void hm_qmp_writer_free(HmQmpWriter *self);
 void hm_qmp_writer_push(HmQmpWriter *self, GBytes *bytes);
 /** Bytes that still wait. */
 gsize hm_qmp_writer_get_waiting(HmQmpWriter *self);
-/** From now on write from @context. */
-void hm_qmp_writer_move(HmQmpWriter *self, GMainContext *context);

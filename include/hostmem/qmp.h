@@ -75,8 +75,9 @@ char **hostmem_qmp_server_get_addresses(HostmemQmpServer *self);
  *     "host-qmp-quit" or "host-signal"
  *
  * Stops accepting, cancels what is under way, sends the event unless quit did,
- * gives the sessions a moment to take what is queued for them (at most a
- * second altogether), closes them and removes socket files.  Blocks meanwhile.
+ * and gives the sessions a moment, a second altogether, to answer what they
+ * began and to take what is queued for them; the main context runs meanwhile.
+ * Then closes them and removes socket files.
  */
 void hostmem_qmp_server_shutdown(HostmemQmpServer *self, const char *reason);
 
