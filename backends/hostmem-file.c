@@ -200,18 +200,19 @@ static void backend_file_mapping_options(HostmemBackend *backend,
     options->sync = self->pmem;
 }
 
+/* Only what is written through to the file has data to discard there. */
 static void backend_file_closing(HostmemBackend *backend)
 {
     HostmemBackendFile *self = BACKEND_FILE(backend);
     int ret;
 
-    if (!self->discard_data) {
+    if (!self->discard_data || !backend->writable || !backend->share) {
         return;
     }
     ret = hm_os_advise(backend->mapping.addr, backend->mapping.length,
                        MADV_REMOVE);
     if (ret) {
-        g_warning("discard-data: the blocks of %s stay: %s", self->mem_path,
+        g_message("discard-data: the blocks of %s stay: %s", self->mem_path,
                   g_strerror(-ret));
     }
 }

@@ -85,12 +85,16 @@ gpointer hostmem_backend_get_host_addr(HostmemBackend *self);
 /** Returns: bytes, never 0, as the "size" property was given. */
 guint64 hostmem_backend_get_size(HostmemBackend *self);
 
-/** Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB... */
+/**
+ * Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB...; 0 before
+ * creation is complete.
+ */
 gsize hostmem_backend_get_page_size(HostmemBackend *self);
 
 /**
  * Returns: borrowed descriptor of the backing, close-on-exec, not to be
- * closed; -1 when the memory is private anonymous.
+ * closed; -1 when the memory is private anonymous, and before creation is
+ * complete.
  */
 int hostmem_backend_get_fd(HostmemBackend *self);
 

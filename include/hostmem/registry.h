@@ -17,6 +17,10 @@ G_BEGIN_DECLS
  * threads of their own, so that the main loop goes on while memory is
  * populated or freed.
  *
+ * The last unref drops all objects.  It cancels what is still being created
+ * and returns when everything is given back; callbacks of calls under way run
+ * later, when the main context does.
+ *
  * Signals: "added" and "removed" (HostmemObject*), in the registry's thread.
  */
 #define HOSTMEM_TYPE_REGISTRY (hostmem_registry_get_type())

@@ -344,6 +344,29 @@ static void test_discard_data_is_live(void)
     g_assert_cmpuint(blocks_of("f"), ==, 0);
 }
 
+static void test_private_data_is_not_discarded(void)
+{
+    HostmemBackend *file;
+
+    write_file("f", HM_MIB, 'a');
+    file = make("f", "size=1M,discard-data=on");
+    *(char *)hostmem_backend_get_host_addr(file) = 'b';
+    g_object_unref(file);
+    g_assert_cmpuint(blocks_of("f"), >=, HM_MIB);
+    g_assert_cmpuint(hm_fake_count_advice(MADV_REMOVE), ==, 0);
+}
+
+static void test_failing_discard_is_told(void)
+{
+    HostmemBackend *file = make("f", "size=1M,share=on,discard-data=on");
+
+    hm_fake_fail_advice(MADV_REMOVE, 1, EOPNOTSUPP);
+    g_test_expect_message("hostmem", G_LOG_LEVEL_MESSAGE,
+                          "discard-data: the blocks of */f stay: *");
+    g_object_unref(file);
+    g_test_assert_expected_messages();
+}
+
 static const HmTest tests[] = {
     {"/hostmem-file/defaults", test_defaults},
     {"/hostmem-file/created", test_created},
@@ -370,6 +393,9 @@ static const HmTest tests[] = {
     {"/hostmem-file/data-stays", test_data_stays},
     {"/hostmem-file/data-is-discarded", test_data_is_discarded},
     {"/hostmem-file/discard-data-is-live", test_discard_data_is_live},
+    {"/hostmem-file/private-data-is-not-discarded",
+     test_private_data_is_not_discarded},
+    {"/hostmem-file/failing-discard-is-told", test_failing_discard_is_told},
 };
 
 int main(int argc, char **argv)
