@@ -13,7 +13,6 @@
  * What is there already needs no room: only missing bytes are asked for.
  */
 #include "backends/hostmem.h"
-#include "util/align.h"
 #include "util/error.h"
 #include "util/hostcaps.h"
 #include "util/numa.h"
@@ -98,8 +97,7 @@ gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
     return FALSE;
 }
 
-/* Bytes of the range without storage; of a part, those that surely have none.
- */
+/* Bytes of the range without storage; of a part, as far as its holes tell. */
 static guint64 missing_bytes(const Populate *self)
 {
     const HostmemBackend *backend = self->backend;

@@ -298,6 +298,8 @@ static void test_change_threads(void)
 
     hm_test_assert_set(ram, "threads", "3");
     hm_test_assert_reads(ram, "prealloc-threads", "3");
+    hm_test_assert_set(ram, "prealloc-threads", "0");
+    hm_test_assert_reads(ram, "threads", "0");
 }
 
 static void test_unchangeable(void)
