@@ -33,14 +33,17 @@ static G_NORETURN void wait_until_ready(int fd, pid_t child)
     _exit(n == 1 ? 0 : 1);
 }
 
+/* Returns in the grandchild only. */
 static void leave_session(void)
 {
-    if (setsid() < 0) {
+    pid_t pid = setsid() < 0 ? -1 : fork();
+    if (pid < 0) {
+        fprintf(stderr, "hostmemd: cannot go to the background: %s\n",
+                g_strerror(errno));
         _exit(1);
     }
-    pid_t pid = fork();
-    if (pid != 0) {
-        _exit(pid < 0);
+    if (pid > 0) {
+        _exit(0);
     }
     umask(027);
 }

@@ -2,17 +2,29 @@
 #include <string.h>
 #include "hostmemd.h"
 
+enum {
+    ID,
+    TYPE,
+    SIZE,
+    PAGE_SIZE,
+    METHOD,
+    THREADS,
+    TIME,
+    RATE,
+    N_COLUMNS,
+};
+
 typedef struct {
     const char *heading;
     gboolean right; /* numbers end where their column ends */
 } Column;
 
 static const Column columns[] = {
-    {"id", FALSE},     {"type", FALSE},   {"size", TRUE}, {"page size", TRUE},
-    {"method", FALSE}, {"threads", TRUE}, {"time", TRUE}, {"GiB/s", TRUE},
+    [ID] = {"id"},           [TYPE] = {"type"},
+    [SIZE] = {"size", TRUE}, [PAGE_SIZE] = {"page size", TRUE},
+    [METHOD] = {"method"},   [THREADS] = {"threads", TRUE},
+    [TIME] = {"time", TRUE}, [RATE] = {"GiB/s", TRUE},
 };
-
-#define N_COLUMNS G_N_ELEMENTS(columns)
 
 /* A cell is NULL where there is nothing to say. */
 typedef char *Cells[N_COLUMNS];
@@ -24,22 +36,22 @@ static void fill_populate(HostmemBackend *backend, char **cells)
     if (!report.method) {
         return;
     }
-    cells[4] = g_strdup(report.method);
-    cells[5] = g_strdup_printf("%u", report.threads);
-    cells[6] = hm_text_time(report.elapsed_us);
-    cells[7] = hm_text_gib_per_second(report.done, report.elapsed_us);
+    cells[METHOD] = g_strdup(report.method);
+    cells[THREADS] = g_strdup_printf("%u", report.threads);
+    cells[TIME] = hm_text_time(report.elapsed_us);
+    cells[RATE] = hm_text_gib_per_second(report.done, report.elapsed_us);
 }
 
 static void fill(HostmemObject *object, char **cells)
 {
-    cells[0] = g_strdup(hostmem_object_get_id(object));
-    cells[1] = g_strdup(hostmem_object_get_type_name(object));
+    cells[ID] = g_strdup(hostmem_object_get_id(object));
+    cells[TYPE] = g_strdup(hostmem_object_get_type_name(object));
     if (!HOSTMEM_IS_BACKEND(object)) {
         return;
     }
     HostmemBackend *backend = HOSTMEM_BACKEND(object);
-    cells[2] = hm_text_size(hostmem_backend_get_size(backend));
-    cells[3] = hm_text_size(hostmem_backend_get_page_size(backend));
+    cells[SIZE] = hm_text_size(hostmem_backend_get_size(backend));
+    cells[PAGE_SIZE] = hm_text_size(hostmem_backend_get_page_size(backend));
     fill_populate(backend, cells);
 }
 
@@ -57,8 +69,6 @@ static void append_line(GString *text, const int *widths, char *const *cells)
         g_string_append_printf(text, "%s%*s", i ? "  " : "", width,
                                cells[i] ? cells[i] : "-");
     }
-    g_strchomp(text->str);
-    text->len = strlen(text->str);
     g_string_append_c(text, '\n');
 }
 

@@ -25,7 +25,7 @@ static void ensure_stdio(void)
     }
 }
 
-static gboolean check_limits(GError **error)
+static gboolean check_descriptors(GError **error)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < MIN_FDS) {
@@ -35,6 +35,22 @@ static gboolean check_limits(GError **error)
                     (uintmax_t)limit.rlim_cur, MIN_FDS);
         return FALSE;
     }
+    return TRUE;
+}
+
+static gpointer do_nothing(gpointer data)
+{
+    return data;
+}
+
+/* GLib aborts when it gets no thread for its own worker. */
+static gboolean check_threads(GError **error)
+{
+    GThread *thread = g_thread_try_new("probe", do_nothing, NULL, error);
+    if (!thread) {
+        return FALSE;
+    }
+    g_thread_join(thread);
     return TRUE;
 }
 
@@ -89,10 +105,13 @@ static int daemon_main(const HmOptions *options, GError **error)
 {
     int ready_fd = -1;
 
-    if (!check_limits(error)) {
+    if (!check_descriptors(error)) {
         return EXIT_FAILURE;
     }
     if (options->daemonize && (ready_fd = hm_daemonize_begin(error)) < 0) {
+        return EXIT_FAILURE;
+    }
+    if (!check_threads(error)) {
         return EXIT_FAILURE;
     }
     if (options->name) {

@@ -2,8 +2,8 @@
 """Limits of the host and of the process: an error, never a signal."""
 
 import harness
-from expect import fails, object_fails, object_works
-from harness import MIB, MemoryCgroup, need_huge_pages, need_program
+from expect import as_nobody, fails, object_fails, object_works
+from harness import MIB, need_huge_pages, need_program
 
 RAM = "memory-backend-ram,id=m0"
 
@@ -38,23 +38,14 @@ def test_descriptors_run_out():
           under=limited("--nofile=40"))
 
 
+def test_no_thread():
+    fails("--once", "-object", RAM + ",size=2M", phrases=["thread"],
+          under=as_nobody() + limited("--nproc=1"))
+
+
 def test_file_size():
     object_fails("memory-backend-memfd,id=m0,size=64M",
                  under=limited(f"--fsize={MIB}"))
-
-
-def test_memory_cgroup():
-    """Populating until the OOM killer comes would be the alternative."""
-    with MemoryCgroup(64 * MIB) as cgroup:
-        for kind in ("memory-backend-ram", "memory-backend-memfd"):
-            object_fails(f"{kind},id=m0,size=128M,prealloc=on", "128 MiB",
-                         "64 MiB", "cgroup", cgroup=cgroup)
-        assert cgroup.oom_kills() == 0
-
-
-def test_memory_cgroup_that_has_room():
-    with MemoryCgroup(128 * MIB) as cgroup:
-        object_works(RAM + ",size=64M,prealloc=on", cgroup=cgroup)
 
 
 def test_no_huge_pages():
