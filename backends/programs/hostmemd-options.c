@@ -35,6 +35,10 @@ static const Row rows[] = {
      "repeated.  The value may be JSON.  '-object help' lists\n"
      "the types, '-object TYPE,help' the properties of one."},
     {.help = "Control"},
+    {"-qmp", 0, "ADDRESS", LIST, FIELD(qmp),
+     "Serve QMP on unix:PATH[,server=on][,wait=off],\n"
+     "tcp:HOST:PORT[,server=on][,wait=off], or stdio; may be\n"
+     "repeated.  Clients are served while memory is populated."},
     {"--run", 0, "COMMAND", TEXT, FIELD(run),
      "Run a shell command when the memory is ready, and exit\n"
      "with its status.  In it, {ID} stands for a path that\n"
@@ -62,9 +66,9 @@ static const Row rows[] = {
 static const char help_head[] =
     "Usage: hostmemd [OPTION]...\n"
     "\n"
-    "Create host memory for virtual machines, preallocate it and keep it.\n"
-    "An option may be written with one dash or with two, its argument after\n"
-    "a blank or after '='.\n";
+    "Create host memory for virtual machines, preallocate it, keep it and\n"
+    "serve QMP.  An option may be written with one dash or with two, its\n"
+    "argument after a blank or after '='.\n";
 
 static const char help_tail[] =
     "\n"
@@ -165,6 +169,20 @@ static gboolean parse_one(HmOptions *options, char ***argv, GError **error)
     return TRUE;
 }
 
+static guint count_stdio(const HmOptions *options)
+{
+    guint n = 0;
+    for (guint i = 0; i < options->qmp->len; i++) {
+        n += g_str_equal(options->qmp->pdata[i], "stdio");
+    }
+    return n;
+}
+
+gboolean hm_options_qmp_on_stdio(const HmOptions *options)
+{
+    return count_stdio(options) > 0;
+}
+
 static gboolean is_info(const HmOptions *options)
 {
     return options->help || options->version || options->print_capabilities;
@@ -172,6 +190,8 @@ static gboolean is_info(const HmOptions *options)
 
 static gboolean check(const HmOptions *options, GError **error)
 {
+    guint stdio = count_stdio(options);
+
     if (options->once && options->run) {
         return refuse(error, "--once and --run do not go together: each says "
                              "when to exit");
@@ -184,8 +204,18 @@ static gboolean check(const HmOptions *options, GError **error)
         return refuse(error, "--run and -daemonize do not go together: nobody "
                              "would get the exit status");
     }
-    if (!is_info(options) && !options->objects->len) {
-        return refuse(error, "nothing to do: give -object; try --help");
+    if (stdio > 1) {
+        return refuse(error, "-qmp stdio: only one session can have standard "
+                             "input and output");
+    }
+    if (stdio && (options->daemonize || options->run)) {
+        return refuse(error, "-qmp stdio does not go with %s: %s",
+                      options->run ? "--run" : "-daemonize",
+                      options->run ? "the command has standard input and output"
+                                   : "a background process has neither");
+    }
+    if (!is_info(options) && !options->objects->len && !options->qmp->len) {
+        return refuse(error, "nothing to do: give -object or -qmp; try --help");
     }
     return TRUE;
 }
@@ -194,6 +224,7 @@ static HmOptions *options_new(void)
 {
     HmOptions *options = g_new0(HmOptions, 1);
     options->objects = g_ptr_array_new_with_free_func(g_free);
+    options->qmp = g_ptr_array_new_with_free_func(g_free);
     return options;
 }
 
@@ -218,6 +249,7 @@ HmOptions *hm_options_parse(char **argv, GError **error)
 void hm_options_free(HmOptions *options)
 {
     g_ptr_array_unref(options->objects);
+    g_ptr_array_unref(options->qmp);
     g_free(options->name);
     g_free(options->pidfile);
     g_free(options->run);

@@ -7,12 +7,12 @@
 /*
  * The life of a daemon:
  *
- *   starting   objects are created one by one
+ *   starting   sockets are open, objects are created one by one
  *   serving    all are there, pidfile written, --run's command started
  *   leaving    what is under way is cancelled, then everything is given back
  *
- * One GMainLoop runs from starting to leaving, so that signals
- * are served while memory is populated.  Whatever ends it, a signal,
+ * One GMainLoop runs from starting to leaving, so that clients and signals
+ * are served while memory is populated.  Whatever ends it, a signal, quit,
  * an error, the end of the command, only asks; leave() does the work once.
  */
 
@@ -28,20 +28,22 @@ struct Daemon {
     GMainLoop *loop;
     GCancellable *starting; /* NULL once serving */
     HostmemRegistry *registry;
+    HostmemQmpServer *server;
+    HmDoors *doors;
     HmProgress *progress;
     HmPidfile *pidfile;
     HmRun *run;
     int ready_fd; /* of hm_daemonize_begin(), or -1 */
     guint ready_watch;
     SignalSource signals[3];
-    gboolean interrupted;
+    const char *reason; /* of the SHUTDOWN event; NULL while nobody asked */
     int status;
 };
 
 /* Asks for the end; @signum is what a command of --run shall get. */
-static void request_end(Daemon *self, int signum)
+static void request_end(Daemon *self, const char *reason, int signum)
 {
-    self->interrupted = TRUE;
+    self->reason = reason;
     if (self->starting) {
         g_cancellable_cancel(self->starting);
     } else if (self->run) {
@@ -54,8 +56,13 @@ static void request_end(Daemon *self, int signum)
 static gboolean on_signal(gpointer data)
 {
     SignalSource *source = data;
-    request_end(source->daemon, source->signum);
+    request_end(source->daemon, "host-signal", source->signum);
     return G_SOURCE_CONTINUE;
+}
+
+static void on_quit(G_GNUC_UNUSED HostmemQmpServer *server, gpointer data)
+{
+    request_end(data, "host-qmp-quit", SIGTERM);
 }
 
 static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
@@ -64,7 +71,7 @@ static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
 {
     Daemon *self = data;
     self->ready_watch = 0;
-    request_end(self, SIGTERM);
+    request_end(self, "host-signal", SIGTERM);
     return G_SOURCE_REMOVE;
 }
 
@@ -87,8 +94,9 @@ static gboolean print_table(Daemon *self, GError **error)
     const HmOptions *options = self->options;
     g_autoptr(GPtrArray) objects = hostmem_registry_list(self->registry);
     g_autofree char *table = hm_table_format(objects);
+    gboolean stdout_is_taken = options->run || hm_options_qmp_on_stdio(options);
 
-    return hm_text_put(options->run ? stderr : stdout, table, error);
+    return hm_text_put(stdout_is_taken ? stderr : stdout, table, error);
 }
 
 static gboolean release_starter(Daemon *self, GError **error)
@@ -125,7 +133,7 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
 
     g_clear_pointer(&self->progress, hm_progress_free);
     g_clear_object(&self->starting);
-    if (!created && self->interrupted) {
+    if (!created && self->reason) {
         g_clear_error(&error);
         g_set_error(&error, G_IO_ERROR, G_IO_ERROR_CANCELLED,
                     "interrupted before the memory was ready");
@@ -154,21 +162,34 @@ static void watch_signals(Daemon *self)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void start(Daemon *self)
+static gboolean open_doors(Daemon *self, GError **error)
+{
+    self->server = hostmem_qmp_server_new(self->registry);
+    g_signal_connect(self->server, "quit", G_CALLBACK(on_quit), self);
+    self->doors = hm_doors_open(self->server, self->options, error);
+    return self->doors != NULL;
+}
+
+/* The doors first: a client is answered while memory is populated. */
+static gboolean start(Daemon *self, GError **error)
 {
     watch_signals(self);
     if (self->ready_fd >= 0) {
         self->ready_watch =
             g_unix_fd_add(self->ready_fd, G_IO_ERR, on_starter_gone, self);
     }
+    if (!open_doors(self, error)) {
+        return FALSE;
+    }
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
     hm_startup_async(self->registry, self->options->objects, self->starting,
                      on_started, self);
+    return TRUE;
 }
 
-/* Half-made objects are given back. */
+/* Sessions get their errors, and half-made objects are given back. */
 static void cancel_creations(Daemon *self)
 {
     for (;;) {
@@ -182,11 +203,22 @@ static void cancel_creations(Daemon *self)
     }
 }
 
+static const char *shutdown_reason(const Daemon *self)
+{
+    if (self->reason) {
+        return self->reason;
+    }
+    return self->status ? "host-error" : "none";
+}
+
 static void leave(Daemon *self)
 {
     g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
+    hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
+    g_clear_object(&self->server);
     g_clear_object(&self->registry);
+    g_clear_pointer(&self->doors, hm_doors_free);
     g_clear_pointer(&self->pidfile, hm_pidfile_free);
     g_clear_object(&self->starting);
     g_clear_pointer(&self->loop, g_main_loop_unref);
@@ -201,8 +233,13 @@ int hm_serve(const HmOptions *options, int ready_fd)
         .registry = hostmem_registry_new(),
         .ready_fd = ready_fd,
     };
-    start(&self);
-    g_main_loop_run(self.loop);
+    g_autoptr(GError) error = NULL;
+
+    if (start(&self, &error)) {
+        g_main_loop_run(self.loop);
+    } else {
+        fail(&self, error);
+    }
     leave(&self);
     return self.status;
 }

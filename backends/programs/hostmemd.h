@@ -11,6 +11,7 @@
 
 typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
+    GPtrArray *qmp;     /* (element-type utf8): each -qmp, as written */
     char *name;
     char *pidfile;
     char *run;
@@ -35,6 +36,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmOptions, hm_options_free)
 
 /** Returns: (transfer full): the text of --help, made from the option rows */
 char *hm_options_help(void);
+
+/** Whether standard input and output belong to a QMP session. */
+gboolean hm_options_qmp_on_stdio(const HmOptions *options);
 
 /* Going to the background: hostmemd-daemonize.c */
 
@@ -77,7 +81,23 @@ HmPidfile *hm_pidfile_new(const char *path, GError **error);
 void hm_pidfile_free(HmPidfile *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPidfile, hm_pidfile_free)
 
-/* From the first object to the last unmap: hostmemd-serve.c */
+/* QMP on the addresses of the command line: hostmemd-doors.c */
+
+typedef struct HmDoors HmDoors;
+
+/**
+ * hm_doors_open: listen on each address, or serve standard input and output.
+ *
+ * Returns: (transfer full): or NULL with the error of
+ * hostmem_qmp_server_listen(), "-qmp ADDRESS: " before it
+ */
+HmDoors *hm_doors_open(HostmemQmpServer *server, const HmOptions *options,
+                       GError **error);
+/** Gives standard input and output back as they were. */
+void hm_doors_free(HmDoors *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmDoors, hm_doors_free)
+
+/* From the first socket to the last unmap: hostmemd-serve.c */
 
 /**
  * hm_serve: make the memory, keep it, and give it back.

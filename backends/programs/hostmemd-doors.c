@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <gio/gunixinputstream.h>
+#include <gio/gunixoutputstream.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <unistd.h>
+#include "hostmemd.h"
+
+#define STDIO_FDS 2 /* input and output */
+
+struct HmDoors {
+    gboolean stdio;
+    int flags[STDIO_FDS]; /* standard input's and output's before */
+};
+
+/* -daemonize leaves the working directory, and the socket file must be found
+ * again at the end. */
+static char *absolute_address(const char *address)
+{
+    if (!g_str_has_prefix(address, "unix:") || address[5] == '/') {
+        return g_strdup(address);
+    }
+    g_autofree char *folder = g_get_current_dir();
+    g_auto(GStrv) parts = g_strsplit(folder, ",", -1);
+    g_autofree char *quoted = g_strjoinv(",,", parts);
+    return g_strdup_printf("unix:%s/%s", quoted, address + 5);
+}
+
+/* A peer that does not read must not stop the main loop. */
+static void open_stdio(HmDoors *self, HostmemQmpServer *server)
+{
+    self->stdio = TRUE;
+    for (int fd = 0; fd < STDIO_FDS; fd++) {
+        self->flags[fd] = fcntl(fd, F_GETFL);
+        fcntl(fd, F_SETFL, self->flags[fd] | O_NONBLOCK);
+    }
+    g_autoptr(GInputStream) in = g_unix_input_stream_new(STDIN_FILENO, FALSE);
+    g_autoptr(GOutputStream) out =
+        g_unix_output_stream_new(STDOUT_FILENO, FALSE);
+    g_autoptr(GIOStream) stream = g_simple_io_stream_new(in, out);
+    hostmem_qmp_server_add_stream(server, stream);
+}
+
+static gboolean open_one(HmDoors *self, HostmemQmpServer *server,
+                         const char *address, GError **error)
+{
+    if (g_str_equal(address, "stdio")) {
+        open_stdio(self, server);
+        return TRUE;
+    }
+    g_autofree char *absolute = absolute_address(address);
+    if (!hostmem_qmp_server_listen(server, absolute, error)) {
+        g_prefix_error(error, "-qmp %s: ", address);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+HmDoors *hm_doors_open(HostmemQmpServer *server, const HmOptions *options,
+                       GError **error)
+{
+    g_autoptr(HmDoors) self = g_new0(HmDoors, 1);
+
+    for (guint i = 0; i < options->qmp->len; i++) {
+        if (!open_one(self, server, options->qmp->pdata[i], error)) {
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&self);
+}
+
+void hm_doors_free(HmDoors *self)
+{
+    for (int fd = 0; self->stdio && fd < STDIO_FDS; fd++) {
+        fcntl(fd, F_SETFL, self->flags[fd]);
+    }
+    g_free(self);
+}
