@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""--run: a command that gets the memory."""
+
+import os
+import signal
+import subprocess
+
+import harness
+from expect import fails
+from harness import (Hostmemd, QmpError, program, raises, run_hostmemd,
+                     scratch, wait_until)
+
+MEMFD = "memory-backend-memfd,id=m0,size=2M,prealloc=on"
+
+
+def run(command, *args, **options):
+    return run_hostmemd(["--quiet", *args, "--run", command], **options)
+
+
+def test_exit_status():
+    for status in (0, 1, 7, 255):
+        result = run(f"exit {status}", "-object", MEMFD)
+        assert result.returncode == status, result
+        assert result.stderr == "", result
+
+
+def test_death_by_a_signal():
+    result = run("kill -KILL $$", "-object", MEMFD)
+    assert result.returncode == 128 + signal.SIGKILL, result
+
+
+def test_without_memory():
+    assert run("exit 3", "-qmp", "tcp:127.0.0.1:0").returncode == 3
+
+
+def test_memory_is_handed_over():
+    command = "stat -L -c %s {m0}; printf hello | dd of={m0} conv=notrunc " \
+              "2>&1 >/dev/null | head -c 0; head -c 5 {m0}"
+    result = run(command, "-object", MEMFD)
+    assert result.stdout == f"{2 << 20}\nhello", result
+
+
+def test_two_backends():
+    command = "stat -L -c %s {m0} {big.one} {m0}"
+    result = run(command, "-object", MEMFD, "-object",
+                 "memory-backend-shm,id=big.one,size=4M")
+    sizes = [int(line) for line in result.stdout.splitlines()]
+    assert sizes == [2 << 20, 4 << 20, 2 << 20], result
+
+
+def test_children_of_the_command_get_the_memory():
+    result = run("sh -c 'sh -c \"stat -L -c %s {m0}; true\"; true'",
+                 "-object", MEMFD)
+    assert result.stdout == f"{2 << 20}\n", result
+
+
+def test_only_what_is_named_is_inherited():
+    result = run("ls /proc/self/fd; : {m0}", "-object", MEMFD, "-object",
+                 "memory-backend-memfd,id=m1,size=2M",
+                 "-qmp", "tcp:127.0.0.1:0")
+    inherited = [fd for fd in result.stdout.split() if int(fd) > 3]
+    assert len(inherited) == 1, result
+
+
+def test_shell_variables_stay():
+    result = run("x=1; echo ${x}", "-object", MEMFD)
+    assert result.stdout == "1\n", result
+
+
+def test_other_braces_stay():
+    result = run("echo '{ m0 }' '{\"m0\": 1}' '{}'", "-object", MEMFD)
+    assert result.stdout == '{ m0 } {"m0": 1} {}\n', result
+
+
+def test_unknown_id():
+    fails("--quiet", "-object", MEMFD, "--run", "true {m1}",
+          phrases=["--run: {m1}", "m0"])
+
+
+def test_private_memory():
+    for text in ("memory-backend-ram,id=m0,size=2M",
+                 "memory-backend-memfd,id=m0,size=2M,share=off"):
+        fails("--quiet", "-object", text, "--run", "true {m0}",
+              phrases=["--run: ", "'m0'", "private", "share=on"])
+
+
+def test_nothing_runs_when_an_object_fails():
+    fails("--quiet", "-object", "memory-backend-ram,id=m0,size=0",
+          "--run", "echo ran")
+
+
+def test_table_leaves_stdout_to_the_command():
+    result = run_hostmemd(["-object", MEMFD, "--run", "echo mine"])
+    assert result.stdout == "mine\n", result
+    assert "memory-backend-memfd" in result.stderr, result
+
+
+def test_standard_input():
+    result = run("cat", "-object", MEMFD, input="through")
+    assert result.stdout == "through", result
+
+
+def test_broken_pipes_kill_the_command():
+    """hostmemd ignores SIGPIPE; the command must not inherit that."""
+    result = run("yes | head -n 1", "-object", MEMFD)
+    assert result.stdout == "y\n" and result.stderr == "", result
+
+
+def test_qmp_meanwhile():
+    with Hostmemd("-object", MEMFD, "--run", ": {m0}; exec sleep 100") as d:
+        with raises(QmpError, "in use"):
+            d.qmp.execute("object-del", id="m0")
+        d.qmp.execute("quit")
+        assert d.wait() == 128 + signal.SIGTERM
+
+
+def wait_until_running(daemon):
+    wait_until(lambda: "ready" in daemon.stdout, what="the command")
+
+
+def test_signal_is_passed_on():
+    command = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    with Hostmemd("-object", MEMFD, "--run", command, qmp=False) as daemon:
+        wait_until_running(daemon)
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert daemon.wait() == 7
+
+
+def test_signal_reaches_what_the_command_started():
+    with Hostmemd("-object", MEMFD, "--run", "echo ready; sleep 100; true",
+                  qmp=False) as daemon:
+        wait_until_running(daemon)
+        os.kill(daemon.pid, signal.SIGINT)
+        daemon.wait()
+
+
+def test_command_that_stays():
+    """A command may take its time after the signal; the memory stays."""
+    command = "trap 'sleep 0.3; head -c 2 {m0} | wc -c; exit 0' TERM; " \
+              "echo ready; while :; do sleep 0.05; done"
+    with Hostmemd("-object", MEMFD, "--run", command, qmp=False) as daemon:
+        wait_until_running(daemon)
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert daemon.stdout == "ready\n2\n", daemon.stdout
+
+
+def test_command_goes_when_hostmemd_is_killed():
+    with Hostmemd("-object", MEMFD, "--run", "echo ready; exec sleep 100",
+                  qmp=False) as daemon:
+        wait_until_running(daemon)
+        daemon.process.kill()
+        daemon.wait()
+
+
+def test_terminal_interrupt_reaches_the_command_once():
+    """The terminal tells both; hostmemd must not tell the command again."""
+    with scratch() as folder:
+        script = ("trap 'n=$((n+1)); echo got $n' INT; echo ready; "
+                  "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; exit 5")
+        master, slave = os.openpty()
+        process = subprocess.Popen(
+            ["setsid", "--ctty", program("hostmemd"), "--quiet",
+             "-object", MEMFD, "--run", script],
+            stdin=slave, stdout=slave, stderr=slave, cwd=folder)
+        os.close(slave)
+        output = b""
+        while b"ready" not in output:
+            output += os.read(master, 1024)
+        os.write(master, b"\x03")
+        assert process.wait(20) == 5
+        output += os.read(master, 1024)
+        os.close(master)
+        assert output.count(b"got") == 1, output
+
+
+if __name__ == "__main__":
+    harness.main()
