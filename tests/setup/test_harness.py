@@ -16,18 +16,21 @@ POOL = pathlib.Path("/proc/sys/vm/nr_hugepages")
 
 # Plays hostmemd: answers QMP, and may leave a process behind.
 STAND_IN = """#!/usr/bin/env python3
-import json, socket, subprocess, sys
+import json, os, pathlib, socket, subprocess, sys
 options = sys.argv[1:]
 if "--fail" in options:
     sys.exit("no such luck")
 if "--leave" in options:
-    subprocess.Popen(["sleep", "60"], start_new_session=True)
+    subprocess.Popen(["sleep", "60"], start_new_session=True,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 if "--once" in options:
     sys.exit(3)
 path = options[options.index("-qmp") + 1].removeprefix("unix:")
 server = socket.socket(socket.AF_UNIX)
 server.bind(path.partition(",")[0])
 server.listen()
+pathlib.Path(options[options.index("-pidfile") + 1]).write_text(
+    f"{os.getpid()}\\n")
 while True:
     client = server.accept()[0].makefile("rw")
     print('{"QMP": {}}', file=client, flush=True)
