@@ -16,6 +16,12 @@
  * an error, the end of the command, only asks; leave() does the work once.
  */
 
+/* What ends a daemon, as the SHUTDOWN event says it */
+#define BY_SIGNAL "host-signal"
+#define BY_QUIT   "host-qmp-quit"
+#define BY_ERROR  "host-error"
+#define BY_ITSELF "none"
+
 typedef struct Daemon Daemon;
 
 typedef struct {
@@ -36,7 +42,7 @@ struct Daemon {
     int ready_fd; /* of hm_daemonize_begin(), or -1 */
     guint ready_watch;
     SignalSource signals[3];
-    const char *reason; /* of the SHUTDOWN event; NULL while nobody asked */
+    const char *reason; /* BY_...; NULL while nobody asked for the end */
     int status;
 };
 
@@ -56,13 +62,13 @@ static void request_end(Daemon *self, const char *reason, int signum)
 static gboolean on_signal(gpointer data)
 {
     SignalSource *source = data;
-    request_end(source->daemon, "host-signal", source->signum);
+    request_end(source->daemon, BY_SIGNAL, source->signum);
     return G_SOURCE_CONTINUE;
 }
 
 static void on_quit(G_GNUC_UNUSED HostmemQmpServer *server, gpointer data)
 {
-    request_end(data, "host-qmp-quit", SIGTERM);
+    request_end(data, BY_QUIT, SIGTERM);
 }
 
 static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
@@ -71,7 +77,7 @@ static gboolean on_starter_gone(G_GNUC_UNUSED int fd,
 {
     Daemon *self = data;
     self->ready_watch = 0;
-    request_end(self, "host-signal", SIGTERM);
+    request_end(self, BY_SIGNAL, SIGTERM);
     return G_SOURCE_REMOVE;
 }
 
@@ -124,23 +130,39 @@ static gboolean begin_serving(Daemon *self, GError **error)
     return !options->daemonize || release_starter(self, error);
 }
 
+static gboolean start_serving(Daemon *self, GAsyncResult *result,
+                              GError **error)
+{
+    gboolean created = hm_startup_finish(result, error);
+
+    g_clear_pointer(&self->progress, hm_progress_free);
+    g_clear_object(&self->starting);
+    return created && begin_serving(self, error);
+}
+
+/* Whoever sent quit got what it wanted, unless somebody else still waits. */
+static gboolean may_quit_early(const Daemon *self)
+{
+    const HmOptions *options = self->options;
+    return g_strcmp0(self->reason, BY_QUIT) == 0 && !options->once &&
+           !options->run && !options->daemonize;
+}
+
 static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
                        gpointer data)
 {
     Daemon *self = data;
     g_autoptr(GError) error = NULL;
-    gboolean created = hm_startup_finish(result, &error);
+    gboolean serving = start_serving(self, result, &error);
 
-    g_clear_pointer(&self->progress, hm_progress_free);
-    g_clear_object(&self->starting);
-    if (!created && self->reason) {
+    if (!serving && self->reason) {
         g_clear_error(&error);
         g_set_error(&error, G_IO_ERROR, G_IO_ERROR_CANCELLED,
                     "interrupted before the memory was ready");
     }
-    if (!created || !begin_serving(self, &error)) {
+    if (!serving && !may_quit_early(self)) {
         fail(self, error);
-    } else if (self->options->once) {
+    } else if (!serving || self->options->once) {
         g_main_loop_quit(self->loop);
     }
 }
@@ -208,7 +230,7 @@ static const char *shutdown_reason(const Daemon *self)
     if (self->reason) {
         return self->reason;
     }
-    return self->status ? "host-error" : "none";
+    return self->status ? BY_ERROR : BY_ITSELF;
 }
 
 static void leave(Daemon *self)

@@ -70,15 +70,30 @@ def test_interrupted_in_a_file_that_was_there():
         assert os.stat(folder / "file").st_size == 192 * MIB
 
 
-def test_quit_interrupts_populating():
+def quit_while_populating(*args):
+    """Returns the daemon, ended."""
     with tmpfs(256 * MIB) as folder, nothing_left(folder):
         with SlowHost(5) as slow, Hostmemd(
-                "-object", slow_backend(folder / "file"), ready=False,
+                "-object", slow_backend(folder / "file"), *args, ready=False,
                 cgroup=slow) as daemon:
             wait_until_populating(daemon.pid)
             daemon.qmp.execute("quit")
-            assert daemon.wait() == 1
+            daemon.wait()
+    return daemon
+
+
+def test_quit_while_populating():
+    daemon = quit_while_populating()
+    assert daemon.returncode == 0, daemon.returncode
+    assert daemon.stderr == "", daemon.stderr
+
+
+def test_quit_while_somebody_waits_for_the_memory():
+    for args in (["--once"], ["--run", "echo ran"]):
+        daemon = quit_while_populating(*args)
+        assert daemon.returncode == 1, daemon.returncode
         assert "interrupted" in daemon.stderr, daemon.stderr
+        assert daemon.stdout == "", daemon.stdout
 
 
 def test_signals_in_a_row():
