@@ -72,15 +72,19 @@ def object_fails(text, *phrases, **options):
     return message.removeprefix(prefix).rstrip("\n")
 
 
-def as_nobody():
-    """What run_hostmemd() needs to start it without any right."""
-    need_program("setpriv")
-    under = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
-             "--clear-groups", "--inh-caps=-all"]
-    tried = subprocess.run([*under, program("hostmemd"), "--version"],
+def under(*command):
+    """What run_hostmemd() needs to start it by a command, if that can."""
+    need_program(command[0])
+    tried = subprocess.run([*command, program("hostmemd"), "--version"],
                            capture_output=True, timeout=20)
-    return under if tried.returncode == 0 else skip(
-        "another user cannot start hostmemd")
+    return list(command) if tried.returncode == 0 else skip(
+        f"{command[0]} cannot start hostmemd")
+
+
+def as_nobody(*command):
+    """The same for a user without any right."""
+    return under("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}",
+                 "--clear-groups", "--inh-caps=-all", *command)
 
 
 def is_populating(pid):

@@ -106,10 +106,9 @@ def test_file_without_write_permission():
         path = folder / "file"
         path.write_bytes(bytes(4 * MIB))
         path.chmod(0o444)
-        under = as_nobody()
         object_fails(backend(path), f"can't open backing store {path}",
-                     "Permission denied", under=under, folder=folder)
-        object_works(backend(path, "readonly=on"), under=under)
+                     "Permission denied", under=as_nobody(), folder=folder)
+        object_works(backend(path, "readonly=on"), under=as_nobody())
 
 
 def test_folder_without_write_permission():

@@ -2,50 +2,44 @@
 """Limits of the host and of the process: an error, never a signal."""
 
 import harness
-from expect import as_nobody, fails, object_fails, object_works
-from harness import MIB, need_huge_pages, need_program
+from expect import as_nobody, fails, object_fails, object_works, under
+from harness import MIB, need_huge_pages
 
 RAM = "memory-backend-ram,id=m0"
 
 
-def limited(*limits):
-    """What run_hostmemd() needs to start it with lower limits."""
-    need_program("prlimit")
-    return ["prlimit", *limits]
-
-
 def test_address_space():
     object_fails(RAM + ",size=4G", "cannot set up guest memory 'm0'",
-                 under=limited(f"--as={1024 * MIB}"))
+                 under=under("prlimit", f"--as={1024 * MIB}"))
 
 
 def test_address_space_of_shared_memory():
     object_fails("memory-backend-memfd,id=m0,size=4G", "RLIMIT_AS is 1 GiB",
-                 under=limited(f"--as={1024 * MIB}"))
+                 under=under("prlimit", f"--as={1024 * MIB}"))
 
 
 def test_hardly_any_descriptor():
     for count in range(6, 32, 5):
         fails("--once", "-object", RAM + ",size=2M",
               phrases=["RLIMIT_NOFILE", str(count)],
-              under=limited(f"--nofile={count}"))
+              under=under("prlimit", f"--nofile={count}"))
 
 
 def test_descriptors_run_out():
     objects = [f"memory-backend-memfd,id=m{i},size=2M" for i in range(60)]
     args = [word for text in objects for word in ("-object", text)]
     fails("--once", *args, phrases=["Too many open files"],
-          under=limited("--nofile=40"))
+          under=under("prlimit", "--nofile=40"))
 
 
 def test_no_thread():
     fails("--once", "-object", RAM + ",size=2M", phrases=["thread"],
-          under=as_nobody() + limited("--nproc=1"))
+          under=as_nobody("prlimit", "--nproc=1"))
 
 
 def test_file_size():
     object_fails("memory-backend-memfd,id=m0,size=64M",
-                 under=limited(f"--fsize={MIB}"))
+                 under=under("prlimit", f"--fsize={MIB}"))
 
 
 def test_no_huge_pages():
