@@ -31,9 +31,10 @@ from hostenv import (MIB, MemoryCgroup, Skip, SlowHost, hugetlbfs, mounted,
 from qmp import QmpClient, QmpClosed, QmpError
 
 __all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
-           "QmpError", "Skip", "SlowHost", "diag", "hugetlbfs", "main",
-           "mounted", "need_huge_pages", "need_memory", "need_program",
-           "need_root", "program", "raises", "run_hostmemd", "scratch", "skip",
+           "QmpError", "Skip", "SlowHost", "build_folder", "diag",
+           "die_with_parent", "hugetlbfs", "main", "mounted",
+           "need_huge_pages", "need_memory", "need_program", "need_root",
+           "program", "raises", "run_hostmemd", "scratch", "skip",
            "time_limit", "tmpfs", "wait_until"]
 
 TEST_TIMEOUT = 60  # seconds, unless @time_limit says otherwise
@@ -129,11 +130,15 @@ def scratch():
 
 # programs
 
+def build_folder():
+    """Where Meson builds, or has built."""
+    source = pathlib.Path(__file__).resolve().parents[2]
+    return pathlib.Path(os.environ.get("HOSTMEM_BUILD", source / "build"))
+
+
 def program(name):
     """The path of a program of this build."""
-    source = pathlib.Path(__file__).resolve().parents[2]
-    build = pathlib.Path(os.environ.get("HOSTMEM_BUILD", source / "build"))
-    path = build / "backends" / "programs" / name
+    path = build_folder() / "backends" / "programs" / name
     return path if path.exists() else skip(f"{path} is not built")
 
 

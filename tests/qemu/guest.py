@@ -20,8 +20,8 @@ import subprocess
 import tempfile
 import time
 
-from harness import (diag, die_with_parent, need_program, scratch, skip,
-                     wait_until)
+from harness import (build_folder, diag, die_with_parent, need_program,
+                     scratch, skip, wait_until)
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 BOOT_TIMEOUT = 60.0  # seconds; it takes three when the machine is idle
@@ -44,10 +44,9 @@ poweroff -f
 # packages
 
 def _cache():
-    build = pathlib.Path(os.environ.get("HOSTMEM_BUILD", "build"))
-    folder = build / "tests" / "qemu" / "cache"
+    folder = build_folder().resolve() / "tests" / "qemu" / "cache"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
+    return folder
 
 
 def _apt(*command, cwd=None):
