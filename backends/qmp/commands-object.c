@@ -2,7 +2,6 @@
 #include <hostmem/backend.h>
 #include "backends/object.h"
 #include "backends/qmp/call.h"
-#include "backends/qmp/changes.h"
 #include "backends/qmp/server.h"
 #include "backends/registry-private.h"
 
@@ -45,7 +44,7 @@ static void remove_object(gpointer user_data)
                                   call);
 }
 
-/* A change would keep the memory until its end: it is cancelled first. */
+/* What works on the object would keep it alive: that ends first. */
 void hm_qmp_run_object_del(HmQmpCall *call)
 {
     HostmemObject *object = hostmem_registry_lookup(
@@ -53,8 +52,8 @@ void hm_qmp_run_object_del(HmQmpCall *call)
         hm_qmp_call_string(call, "id"), HOSTMEM_TYPE_OBJECT, NULL);
 
     if (!object || hostmem_object_is_held(object) ||
-        !hm_qmp_changes_cancel(hm_qmp_server_get_changes(call->server), object,
-                               remove_object, call)) {
+        !hm_qmp_work_cancel(hm_qmp_server_get_work(call->server), object,
+                            remove_object, call)) {
         remove_object(call);
     }
 }

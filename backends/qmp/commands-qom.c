@@ -2,7 +2,6 @@
 #include "backends/object-types.h"
 #include "backends/object.h"
 #include "backends/qmp/call.h"
-#include "backends/qmp/changes.h"
 #include "backends/qmp/qom.h"
 #include "backends/qmp/server.h"
 #include "backends/registry-private.h"
@@ -34,34 +33,14 @@ void hm_qmp_run_qom_list(HmQmpCall *call)
 
 /* qom-get */
 
-static json_t *get(HmQmpCall *call, HostmemObject *object, GError **error)
+static json_t *get(HmQmpCall *call, HostmemObject *object,
+                   GObject *target G_GNUC_UNUSED,
+                   GCancellable *cancellable G_GNUC_UNUSED, GError **error)
 {
     HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
 
     return hm_object_get_json(object, hm_qmp_call_string(call, "property"),
                               hm_registry_links(registry), error);
-}
-
-static void measure(GTask *task, gpointer source, gpointer data,
-                    GCancellable *cancellable G_GNUC_UNUSED)
-{
-    GError *error = NULL;
-    json_t *value = get(data, source, &error);
-
-    if (value) {
-        g_task_return_pointer(task, value, (GDestroyNotify)json_decref);
-    } else {
-        g_task_return_error(task, error);
-    }
-}
-
-static void on_measured(GObject *source G_GNUC_UNUSED, GAsyncResult *result,
-                        gpointer user_data)
-{
-    g_autoptr(GError) error = NULL;
-    json_t *value = g_task_propagate_pointer(G_TASK(result), &error);
-
-    hm_qmp_call_end(user_data, value, error);
 }
 
 /* What is computed may ask the kernel about every page: not in the loop. */
@@ -72,18 +51,30 @@ static gboolean is_measured(HostmemObject *object, const char *property)
     return row && row->get;
 }
 
-static void get_measured(HmQmpCall *call, HostmemObject *object)
+static void get_of_object(HmQmpCall *call, HostmemObject *object)
 {
-    g_autoptr(GTask) task = g_task_new(object, NULL, on_measured, call);
+    g_autoptr(GError) error = NULL;
+    json_t *value;
 
-    g_task_set_task_data(task, call, NULL);
-    g_task_set_priority(task, G_PRIORITY_HIGH);
-    g_task_run_in_thread(task, measure);
+    if (is_measured(object, hm_qmp_call_string(call, "property"))) {
+        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call, object,
+                          NULL, get);
+        return;
+    }
+    value = get(call, object, NULL, NULL, &error);
+    hm_qmp_call_end(call, value, error);
+}
+
+static json_t *get_of_container(HmQmpCall *call, const HmQomNode *node,
+                                GError **error)
+{
+    return hm_qom_get_of_container(hm_qmp_server_get_registry(call->server),
+                                   node, hm_qmp_call_string(call, "property"),
+                                   error);
 }
 
 void hm_qmp_run_qom_get(HmQmpCall *call)
 {
-    const char *property = hm_qmp_call_string(call, "property");
     g_autoptr(GError) error = NULL;
     json_t *value;
     HmQomNode node;
@@ -91,42 +82,90 @@ void hm_qmp_run_qom_get(HmQmpCall *call)
     if (!find_node(call, &node)) {
         return;
     }
-    if (node.kind != HM_QOM_OBJECT) {
-        value = hm_qom_get_of_container(
-            hm_qmp_server_get_registry(call->server), &node, property, &error);
-    } else if (is_measured(node.object, property)) {
-        get_measured(call, node.object);
+    if (node.kind == HM_QOM_OBJECT) {
+        get_of_object(call, node.object);
         return;
-    } else {
-        value = get(call, node.object, &error);
     }
+    value = get_of_container(call, &node, &error);
     hm_qmp_call_end(call, value, error);
 }
 
 /* qom-set */
 
+/* What a LINK is to be set to, (transfer none) (nullable).  The registry
+ * belongs to its thread: it is asked before the change goes to another. */
+static GObject *find_target(HmQmpCall *call, HostmemObject *object,
+                            GError **error)
+{
+    const HmPropLinks *links =
+        hm_registry_links(hm_qmp_server_get_registry(call->server));
+    const HmProp *row = hm_props_find(G_OBJECT_GET_CLASS(object),
+                                      hm_qmp_call_string(call, "property"));
+    const char *path = hm_qmp_call_string(call, "value");
+
+    if (!row || row->kind != HM_PROP_LINK || !path || !*path) {
+        return NULL;
+    }
+    return links->find(path, links->data, error);
+}
+
+static GObject *give_target(const char *path G_GNUC_UNUSED, gpointer data,
+                            GError **error G_GNUC_UNUSED)
+{
+    return data;
+}
+
+static json_t *set(HmQmpCall *call, HostmemObject *object, GObject *target,
+                   GCancellable *cancellable, GError **error)
+{
+    const HmPropLinks links = {.find = give_target, .data = target};
+
+    if (!hm_object_set_json(object, hm_qmp_call_string(call, "property"),
+                            hm_qmp_call_arg(call, "value"), &links, cancellable,
+                            error)) {
+        return NULL;
+    }
+    return json_object();
+}
+
+static void set_of_object(HmQmpCall *call, HostmemObject *object)
+{
+    g_autoptr(GError) error = NULL;
+    GObject *target = find_target(call, object, &error);
+
+    if (error) {
+        hm_qmp_call_fail(call, error);
+    } else {
+        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call, object,
+                          target, set);
+    }
+}
+
+static void refuse_set_of_container(HmQmpCall *call, const HmQomNode *node)
+{
+    g_autoptr(GError) error = NULL;
+    json_auto_t *value = get_of_container(call, node, &error);
+
+    if (value) {
+        hm_set_error(&error, HOSTMEM_ERROR_PERMISSION,
+                     "Property 'container.%s' is not writable",
+                     hm_qmp_call_string(call, "property"));
+    }
+    hm_qmp_call_fail(call, error);
+}
+
 void hm_qmp_run_qom_set(HmQmpCall *call)
 {
-    const char *property = hm_qmp_call_string(call, "property");
-    HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
-    g_autoptr(GError) error = NULL;
-    json_auto_t *value = NULL;
     HmQomNode node;
 
     if (!find_node(call, &node)) {
         return;
     }
     if (node.kind == HM_QOM_OBJECT) {
-        hm_qmp_changes_start(hm_qmp_server_get_changes(call->server), call,
-                             node.object);
-        return;
+        set_of_object(call, node.object);
+    } else {
+        refuse_set_of_container(call, &node);
     }
-    value = hm_qom_get_of_container(registry, &node, property, &error);
-    if (value) {
-        hm_set_error(&error, HOSTMEM_ERROR_PERMISSION,
-                     "Property 'container.%s' is not writable", property);
-    }
-    hm_qmp_call_fail(call, error);
 }
 
 /* Types */

@@ -20,7 +20,7 @@ struct _HostmemQmpServer {
     GPtrArray *doors;    /* of HmQmpDoor */
     GPtrArray *sessions; /* of HmQmpSession */
     HmQmpProgress *progress;
-    HmQmpChanges *changes;
+    HmQmpWork *work;
     gboolean said_goodbye;
 };
 
@@ -60,7 +60,7 @@ static void hostmem_qmp_server_finalize(GObject *object)
     g_ptr_array_unref(self->doors);
     g_ptr_array_unref(self->sessions);
     hm_qmp_progress_free(self->progress);
-    hm_qmp_changes_free(self->changes);
+    hm_qmp_work_free(self->work);
     g_main_context_unref(self->context);
     g_object_unref(self->registry);
     G_OBJECT_CLASS(hostmem_qmp_server_parent_class)->finalize(object);
@@ -85,7 +85,7 @@ static void hostmem_qmp_server_init(HostmemQmpServer *self)
         g_ptr_array_new_with_free_func((GDestroyNotify)hm_qmp_session_unref);
     self->context = g_main_context_ref_thread_default();
     self->progress = hm_qmp_progress_new(self);
-    self->changes = hm_qmp_changes_new(self->progress);
+    self->work = hm_qmp_work_new(self->progress);
 }
 
 HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry)
@@ -177,9 +177,9 @@ HmQmpProgress *hm_qmp_server_get_progress(HostmemQmpServer *self)
     return self->progress;
 }
 
-HmQmpChanges *hm_qmp_server_get_changes(HostmemQmpServer *self)
+HmQmpWork *hm_qmp_server_get_work(HostmemQmpServer *self)
 {
-    return self->changes;
+    return self->work;
 }
 
 /* Sessions to walk through while some of them may close. */
@@ -213,7 +213,7 @@ void hm_qmp_server_emit(HostmemQmpServer *self, const char *name, json_t *data)
 void hm_qmp_server_say_goodbye(HostmemQmpServer *self, const char *reason)
 {
     hostmem_registry_cancel_all(self->registry);
-    hm_qmp_changes_cancel_all(self->changes);
+    hm_qmp_work_cancel_all(self->work);
     if (!self->said_goodbye) {
         self->said_goodbye = TRUE;
         hm_qmp_server_emit(
@@ -262,6 +262,6 @@ void hostmem_qmp_server_shutdown(HostmemQmpServer *self, const char *reason)
         hm_qmp_session_stop(g_ptr_array_index(sessions, i));
     }
     wait_for_sessions(self);
-    hm_qmp_changes_end_all(self->changes);
+    hm_qmp_work_end_all(self->work);
     close_all(self);
 }

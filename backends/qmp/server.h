@@ -2,15 +2,15 @@
 #pragma once
 
 #include <hostmem/qmp.h>
-#include "backends/qmp/changes.h"
 #include "backends/qmp/progress.h"
 #include "backends/qmp/session.h"
+#include "backends/qmp/work.h"
 
 /* What sessions and commands need of the server. */
 
 HostmemRegistry *hm_qmp_server_get_registry(HostmemQmpServer *self);
 HmQmpProgress *hm_qmp_server_get_progress(HostmemQmpServer *self);
-HmQmpChanges *hm_qmp_server_get_changes(HostmemQmpServer *self);
+HmQmpWork *hm_qmp_server_get_work(HostmemQmpServer *self);
 
 /** Send an event to every negotiated session; @data is (transfer full). */
 void hm_qmp_server_emit(HostmemQmpServer *self, const char *name, json_t *data);

@@ -12,7 +12,8 @@
  * A session is three sources in the main loop:
  *
  *   reading   takes a little from the socket, cuts it into messages, and puts
- *             them in the queue; a message out of band is run at once
+ *             them in the queue; a message out of band is run at once, unless
+ *             many such run already
  *   working   takes one message from the queue and runs it
  *   writing   (HmQmpWriter) hands the answers to the socket
  *
@@ -82,7 +83,8 @@ static void on_message(json_t *message, const GError *error, gpointer user_data)
     HmQmpSession *self = user_data;
     Request *request;
 
-    if (message && self->oob && hm_qmp_wants_oob(message)) {
+    if (message && self->oob && hm_qmp_wants_oob(message) &&
+        self->oob_running < MAX_OOB_RUNNING) {
         run_oob(self, message);
         return;
     }

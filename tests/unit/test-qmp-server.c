@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "os-fake.h"
 
 /* A server, and the other end of one of its sessions. */
 typedef struct {
@@ -220,6 +221,62 @@ static void test_error_of_a_long_name_is_short(Fixture *fixture,
     g_assert_cmpuint(strlen(desc_of(reply)), <, 200);
 }
 
+/* Work beside the loop */
+
+static gint64 pass_gate(const HmFakeRecord *record G_GNUC_UNUSED, gpointer gate)
+{
+    g_mutex_lock(gate);
+    g_mutex_unlock(gate);
+    return 0;
+}
+
+static void expect_return(Fixture *fixture, json_int_t id)
+{
+    json_auto_t *reply = receive(fixture);
+
+    g_assert_nonnull(json_object_get(reply, "return"));
+    g_assert_cmpint(json_integer_value(json_object_get(reply, "id")), ==, id);
+}
+
+static void negotiate_oob(Fixture *fixture)
+{
+    skip_line(fixture);
+    send_text(fixture, "{'execute': 'qmp_capabilities', 'arguments': "
+                       "{'enable': ['oob']}, 'id': 0}");
+    expect_return(fixture, 0);
+}
+
+/* Its memory could not be gone: the measurement uses it. */
+static void test_removal_waits_for_measurement(Fixture *fixture,
+                                               gconstpointer data G_GNUC_UNUSED)
+{
+    GMutex gate;
+
+    g_mutex_init(&gate);
+    hm_fake_reset();
+    hm_fake_hook(HM_FAKE_POPULATED, pass_gate, &gate);
+    g_assert_nonnull(hostmem_registry_add(
+        fixture->registry, "memory-backend-ram,id=m,size=4096", NULL, NULL));
+    negotiate_oob(fixture);
+
+    g_mutex_lock(&gate);
+    send_text(fixture, "{'execute': 'qom-get', 'id': 1, 'arguments': {'path': "
+                       "'m', 'property': 'populated-size'}}");
+    while (!hm_fake_count(HM_FAKE_POPULATED)) {
+        g_main_context_iteration(NULL, FALSE);
+    }
+    send_text(fixture, "{'exec-oob': 'object-del', 'id': 2, 'arguments': "
+                       "{'id': 'm'}} {'exec-oob': 'query-version', 'id': 3}");
+    expect_return(fixture, 3);
+    g_assert_nonnull(hostmem_registry_lookup(fixture->registry, "m",
+                                             HOSTMEM_TYPE_OBJECT, NULL));
+    g_mutex_unlock(&gate);
+    expect_return(fixture, 1);
+    expect_return(fixture, 2);
+    hm_fake_reset();
+    g_mutex_clear(&gate);
+}
+
 /* The end */
 
 static void test_quit(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
@@ -374,6 +431,7 @@ int main(int argc, char **argv)
     add("server-goes-before-its-commands",
         test_server_goes_before_its_commands);
     add("error-of-a-long-name-is-short", test_error_of_a_long_name_is_short);
+    add("removal-waits-for-measurement", test_removal_waits_for_measurement);
     add("quit", test_quit);
     add("shutdown/says-goodbye", test_shutdown_says_goodbye);
     add("shutdown/after-quit-is-not-told-twice",
