@@ -4,24 +4,24 @@
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 
 from harness import MIB, need_program, program, run_hostmemd, skip, wait_until
 
 NOBODY = 65534  # uid and gid
+# What util names things in /dev/shm: POSIX shared memory, temporary files.
+OURS = re.compile(r"hostmem-\d+-[0-9a-f]{8}|hostmem\..*\.[0-9a-f]{8}")
 
 
 def _leftovers():
-    """Names that a hostmemd could have left on the host."""
-    names = {name for name in os.listdir("/dev/shm") if "hostmem" in name}
-    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    return names | {line for line in mounts
-                    if "hostmem" in line and "hostmem-test" not in line}
+    """Names in /dev/shm that a hostmemd could have left."""
+    return set(filter(OURS.fullmatch, os.listdir("/dev/shm")))
 
 
 @contextlib.contextmanager
 def nothing_left(folder=None):
-    """No new name in /dev/shm, no new mount; @folder is as it was."""
+    """No new name in /dev/shm; @folder is as it was."""
     before = _leftovers()
     files = os.listdir(folder) if folder else []
     yield
