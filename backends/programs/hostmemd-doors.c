@@ -2,8 +2,6 @@
 #include <fcntl.h>
 #include <gio/gunixinputstream.h>
 #include <gio/gunixoutputstream.h>
-#include <glib-unix.h>
-#include <string.h>
 #include <unistd.h>
 #include "hostmemd.h"
 

@@ -19,12 +19,18 @@ typedef struct {
     gboolean right; /* numbers end where their column ends */
 } Column;
 
+/* clang-format off */
 static const Column columns[] = {
-    [ID] = {"id"},           [TYPE] = {"type"},
-    [SIZE] = {"size", TRUE}, [PAGE_SIZE] = {"page size", TRUE},
-    [METHOD] = {"method"},   [THREADS] = {"threads", TRUE},
-    [TIME] = {"time", TRUE}, [RATE] = {"GiB/s", TRUE},
+    [ID]        = {"id",        FALSE},
+    [TYPE]      = {"type",      FALSE},
+    [SIZE]      = {"size",      TRUE},
+    [PAGE_SIZE] = {"page size", TRUE},
+    [METHOD]    = {"method",    FALSE},
+    [THREADS]   = {"threads",   TRUE},
+    [TIME]      = {"time",      TRUE},
+    [RATE]      = {"GiB/s",     TRUE},
 };
+/* clang-format on */
 
 /* A cell is NULL where there is nothing to say. */
 typedef char *Cells[N_COLUMNS];
