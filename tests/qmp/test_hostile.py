@@ -185,6 +185,20 @@ def test_200_clients():
         assert daemon.wait(10) == 0
 
 
+def test_clients_beyond_512_wait():
+    with Hostmemd() as daemon:
+        clients = []
+        for _ in range(511):  # and daemon.qmp
+            clients.append(daemon.connect(negotiate=False))
+            clients[-1].recv()
+        late = daemon.connect(negotiate=False)
+        with raises(TimeoutError):
+            late.recv(timeout=0.5)
+        daemon.qmp.execute("query-version")
+        clients[0].close()
+        late.recv()
+
+
 def test_no_descriptors_left_for_clients():
     with Hostmemd() as daemon:
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (40, 40))
