@@ -4,11 +4,11 @@
  *
  * A populate gathers what the mapping is (facts), lets the planner choose the
  * steps, and has the engine run them over worker threads.  Around that stand
- * two safeguards.  Room is asked for before the first page and again before
- * each chunk, because running into a limit of RAM is not an error but a kill.
- * And where the kernel refuses nevertheless, its errno says nothing ("Bad
- * address" for a full tmpfs): the same question, asked once more, names the
- * limit.
+ * two safeguards.  Room is asked for before the first page, beside what other
+ * populates have been promised, and again before each chunk, because running
+ * into a limit of RAM is not an error but a kill.  And where the kernel
+ * refuses nevertheless, its errno says nothing ("Bad address" for a full
+ * tmpfs): the same question, asked once more, names the limit.
  *
  * What is there already needs no room: only missing bytes are asked for.
  */
@@ -34,14 +34,16 @@ typedef struct {
     HostmemThreadContext *context; /* (nullable) */
     HmIdset *cpus;                 /* to bind workers to; NULL: do not */
     HmPreflight *preflight;
+    guint64 promised; /* bytes that there is room for */
 } Populate;
 
 static void populate_clear(Populate *self)
 {
+    /* First: others may ask how much of its promise is left. */
+    g_clear_pointer(&self->preflight, hm_preflight_free);
     g_clear_pointer(&self->holes, g_array_unref);
     g_clear_object(&self->context);
     g_clear_pointer(&self->cpus, hm_idset_free);
-    g_clear_pointer(&self->preflight, hm_preflight_free);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Populate, populate_clear)
@@ -112,16 +114,64 @@ static guint64 missing_bytes(const Populate *self)
     return absent;
 }
 
-/* An HmRoomFunc: what is left to do never needs more than what is missing. */
+/* An HmLeftFunc.  The file tells what fallocate has taken ahead of the pages;
+ * to ask about private pages would take too long here. */
+static guint64 populate_left(gpointer data)
+{
+    const Populate *self = data;
+    const HmBacking *backing = &self->backend->backing;
+    guint64 done = hm_progress_done(&self->backend->progress);
+    guint64 left = self->range.length - MIN(self->range.length, done);
+
+    if (backing->shared) {
+        guint64 backed = hm_backing_backed_size(backing, NULL);
+
+        left = MIN(left, backing->length - MIN(backing->length, backed));
+    }
+    return MIN(left, self->promised);
+}
+
+static gboolean promise(Populate *self, guint64 bytes, GError **error)
+{
+    self->promised = bytes;
+    return hm_preflight_promise(self->preflight, bytes, populate_left, self,
+                                error);
+}
+
+/* What there is to do never needs more than what is missing. */
+static gboolean populate_promise(Populate *self, GError **error)
+{
+    guint64 missing;
+
+    if (promise(self, self->range.length, NULL)) {
+        return TRUE;
+    }
+    missing = MIN(self->range.length, missing_bytes(self));
+    if (!missing || promise(self, missing, error)) {
+        return TRUE;
+    }
+    g_prefix_error(error, "preallocating memory failed: ");
+    return FALSE;
+}
+
+/*
+ * An HmRoomFunc.  The other workers are on their way to as much, which shows
+ * nowhere yet; but all together need no more than what is missing.
+ */
 static gboolean populate_room(guint64 bytes, gpointer data, GError **error)
 {
     Populate *self = data;
+    guint64 all;
 
-    if (hm_preflight_check(self->preflight, bytes, NULL)) {
+    if (!g_uint64_checked_mul(&all, bytes, self->threads) ||
+        all > self->range.length) {
+        all = self->range.length;
+    }
+    if (hm_preflight_check(self->preflight, all, NULL)) {
         return TRUE;
     }
-    bytes = MIN(bytes, missing_bytes(self));
-    if (!bytes || hm_preflight_check(self->preflight, bytes, error)) {
+    all = MIN(all, missing_bytes(self));
+    if (!all || hm_preflight_check(self->preflight, all, error)) {
         return TRUE;
     }
     g_prefix_error(error, "preallocating memory failed: ");
@@ -207,6 +257,7 @@ static void report_end(const Populate *self, const HmPreallocResult *result)
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
 
     backend->report.running = FALSE;
+    backend->report.done = result->populated;
     backend->report.threads = result->threads;
     backend->report.elapsed_us = result->elapsed_us;
 }
@@ -220,8 +271,8 @@ void hostmem_backend_get_report(HostmemBackend *self,
 
     locker = g_mutex_locker_new(&self->report_lock);
     *report = self->report;
-    report->done = MIN(hm_progress_done(&self->progress), report->total);
     if (report->running) {
+        report->done = MIN(hm_progress_done(&self->progress), report->total);
         report->elapsed_us = hm_os_now() - self->started_us;
     }
 }
@@ -259,6 +310,7 @@ static void populate_init(Populate *self, HostmemBackend *backend,
 {
     self->backend = backend;
     self->range = *range;
+    hm_progress_start(&backend->progress, range->length);
     self->holes = find_holes(backend, range);
     self->preflight = new_preflight(backend, takes_huge_pages(backend));
     populate_read_settings(self);
@@ -381,7 +433,7 @@ static gboolean populate_range(HostmemBackend *backend, const HmRange *range,
     }
     populate_init(&run, backend, range);
     return populate_plan(&run, error) &&
-           (!run.check || populate_room(range->length, &run, error)) &&
+           (!run.check || populate_promise(&run, error)) &&
            populate_execute(&run, cancellable, error);
 }
 

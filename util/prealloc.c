@@ -64,7 +64,7 @@ guint64 hm_progress_total(const HmProgress *progress)
     return (guint64)__atomic_load_n(&progress->total, __ATOMIC_RELAXED);
 }
 
-static void progress_start(HmProgress *progress, guint64 total)
+void hm_progress_start(HmProgress *progress, guint64 total)
 {
     __atomic_store_n(&progress->done, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&progress->total, (gint64)total, __ATOMIC_RELAXED);
@@ -432,7 +432,7 @@ static void run_init(Run *run, const HmPreallocRegion *region,
     run->piece_size = piece_size_of(region);
     g_mutex_init(&run->room_lock);
     g_mutex_init(&run->error_lock);
-    progress_start(progress, region->length);
+    hm_progress_start(progress, region->length);
 }
 
 static void run_clear(Run *run)

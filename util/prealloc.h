@@ -11,6 +11,8 @@ typedef struct {
     gint64 total; /* atomic; bytes */
 } HmProgress;
 
+/** Nothing of @total is done; a run begins with that. */
+void hm_progress_start(HmProgress *progress, guint64 total);
 guint64 hm_progress_done(const HmProgress *progress);
 guint64 hm_progress_total(const HmProgress *progress);
 

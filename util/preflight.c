@@ -15,6 +15,8 @@
  *
  * The answers are a snapshot.  Others may take the memory a moment later; that
  * is why the check is cheap enough to be repeated while memory is populated.
+ * What this very process is about to take is known, though: RAM is promised,
+ * and a promise counts as taken as far as it has not been kept yet.
  */
 #include <linux/magic.h>
 #include <string.h>
@@ -55,7 +57,13 @@ struct HmPreflight {
     HmCgroup *memory_cgroup;  /* NULL: not limited, or not visible */
     HmCgroup *hugetlb_cgroup; /* the same */
     gboolean repeated;        /* a check has succeeded before */
+    HmLeftFunc left;          /* of what is promised; NULL: nothing is */
+    gpointer left_data;
 };
+
+/* Process-wide, as the limits are: who holds a promise. */
+static GMutex promises_lock;
+static GList *promises; /* (element-type HmPreflight), borrowed */
 
 /* What a number of bytes turns into. */
 typedef struct {
@@ -63,6 +71,7 @@ typedef struct {
     guint64 huge;
     guint64 ram;
     guint64 overhead; /* RAM besides: page tables and their like */
+    guint64 promised; /* RAM that others are about to take */
 } Need;
 
 static guint64 add(guint64 a, guint64 b)
@@ -104,9 +113,17 @@ HmPreflight *hm_preflight_new(const HmPreflightRequest *request)
     return self;
 }
 
+static void end_promise(HmPreflight *self)
+{
+    g_mutex_lock(&promises_lock);
+    promises = g_list_remove(promises, self);
+    g_mutex_unlock(&promises_lock);
+}
+
 void hm_preflight_free(HmPreflight *self)
 {
     if (self) {
+        end_promise(self);
         g_clear_pointer(&self->nodes, hm_idset_free);
         g_free(self->what);
         g_free(self->where);
@@ -142,6 +159,23 @@ static guint64 overhead_of(const HmPreflight *self, const Need *need,
                            guint64 reserve)
 {
     return add(need->overhead, self->repeated ? reserve / 2 : reserve);
+}
+
+/* All the RAM that must be free. */
+static guint64 total_ram(const Need *need, guint64 overhead)
+{
+    return add(add(need->ram, overhead), need->promised);
+}
+
+/* Behind what is free or used: " and 2 GiB is promised to others", or "". */
+static char *describe_promised(const Need *need)
+{
+    g_autofree char *size = hm_size_format(need->promised);
+
+    return need->promised ? g_strdup_printf(" and %s is promised to what is "
+                                            "being populated",
+                                            size)
+                          : g_strdup("");
 }
 
 /* "node 1", "nodes 0-3". */
@@ -359,6 +393,7 @@ static gboolean check_host_memory(const HmPreflight *self, const Need *need,
     g_autofree char *text = NULL;
     g_autofree char *free = NULL;
     g_autofree char *swap = NULL;
+    g_autofree char *promised = describe_promised(need);
     guint64 available, swap_free;
 
     if (hm_os_read_text("/proc/meminfo", &text) < 0 ||
@@ -368,13 +403,14 @@ static gboolean check_host_memory(const HmPreflight *self, const Need *need,
     available = multiply(available, HM_KIB);
     swap_free = find_number(text, "SwapFree:", &swap_free) ? swap_free : 0;
     swap_free = multiply(swap_free, HM_KIB);
-    if (add(need->ram, overhead) <= add(available, swap_free)) {
+    if (total_ram(need, overhead) <= add(available, swap_free)) {
         return TRUE;
     }
     free = hm_size_format(available);
     swap = hm_size_format(swap_free);
     return refuse(self, HOSTMEM_ERROR_NO_MEMORY, need->ram, overhead, error,
-                  "%s of memory and %s of swap are available", free, swap);
+                  "%s of memory and %s of swap are available%s", free, swap,
+                  promised);
 }
 
 static gboolean check_node_memory(const HmPreflight *self, const Need *need,
@@ -383,6 +419,7 @@ static gboolean check_node_memory(const HmPreflight *self, const Need *need,
     guint64 overhead = overhead_of(self, need, HOST_RESERVE);
     g_autofree char *nodes = NULL;
     g_autofree char *free = NULL;
+    g_autofree char *promised = describe_promised(need);
     guint64 available = 0;
 
     HM_IDSET_FOREACH (self->nodes, node) {
@@ -393,13 +430,13 @@ static gboolean check_node_memory(const HmPreflight *self, const Need *need,
         }
         available = add(available, memory.available);
     }
-    if (add(need->ram, overhead) <= available) {
+    if (total_ram(need, overhead) <= available) {
         return TRUE;
     }
     nodes = describe_nodes(self);
     free = hm_size_format(available);
     return refuse(self, HOSTMEM_ERROR_NO_MEMORY, need->ram, overhead, error,
-                  "%s of memory are available on %s", free, nodes);
+                  "%s of memory are available on %s%s", free, nodes, promised);
 }
 
 /* Page cache charged to a level, which the kernel drops at need. */
@@ -422,9 +459,10 @@ static gboolean check_memory_level(const HmPreflight *self, guint level,
 {
     const HmCgroup *cgroup = self->memory_cgroup;
     guint64 overhead = overhead_of(self, need, CGROUP_RESERVE);
-    guint64 bytes = add(need->ram, overhead);
+    guint64 bytes = total_ram(need, overhead);
     g_autofree char *allowed = NULL;
     g_autofree char *used = NULL;
+    g_autofree char *promised = describe_promised(need);
     guint64 limit, usage;
 
     if (!read_limit(cgroup, level, "memory.", &limit, &usage) ||
@@ -439,8 +477,8 @@ static gboolean check_memory_level(const HmPreflight *self, guint level,
     allowed = hm_size_format(limit);
     used = hm_size_format(usage);
     return refuse(self, HOSTMEM_ERROR_LIMIT, need->ram, overhead, error,
-                  "cgroup %s allows %s and %s is used",
-                  hm_cgroup_folder(cgroup, level), allowed, used);
+                  "cgroup %s allows %s and %s is used%s",
+                  hm_cgroup_folder(cgroup, level), allowed, used, promised);
 }
 
 static gboolean check_memory_cgroups(const HmPreflight *self, const Need *need,
@@ -501,15 +539,52 @@ static Need find_need(const HmPreflight *self, guint64 bytes)
     }
 }
 
+static gboolean check_need(HmPreflight *self, const Need *need, GError **error)
+{
+    if ((need->storage && !check_storage(self, need->storage, error)) ||
+        (need->huge && !check_huge(self, need->huge, error)) ||
+        (need->ram && !check_ram(self, need, error))) {
+        return FALSE;
+    }
+    self->repeated = TRUE;
+    return TRUE;
+}
+
 gboolean hm_preflight_check(HmPreflight *self, guint64 bytes, GError **error)
 {
     Need need = find_need(self, bytes);
 
-    if ((need.storage && !check_storage(self, need.storage, error)) ||
-        (need.huge && !check_huge(self, need.huge, error)) ||
-        (need.ram && !check_ram(self, &need, error))) {
+    return check_need(self, &need, error);
+}
+
+/* RAM that is promised and not taken yet. */
+static guint64 sum_of_promises(void)
+{
+    guint64 sum = 0;
+
+    for (GList *at = promises; at; at = at->next) {
+        const HmPreflight *other = at->data;
+        Need need = find_need(other, other->left(other->left_data));
+
+        sum = add(sum, add(need.ram, need.ram ? need.overhead : 0));
+    }
+    return sum;
+}
+
+gboolean hm_preflight_promise(HmPreflight *self, guint64 bytes, HmLeftFunc left,
+                              gpointer data, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&promises_lock);
+    Need need = find_need(self, bytes);
+
+    g_return_val_if_fail(!self->left, FALSE);
+
+    need.promised = sum_of_promises();
+    if (!check_need(self, &need, error)) {
         return FALSE;
     }
-    self->repeated = TRUE;
+    self->left = left;
+    self->left_data = data;
+    promises = g_list_prepend(promises, self);
     return TRUE;
 }

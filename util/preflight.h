@@ -45,3 +45,21 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPreflight, hm_preflight_free)
  * (cgroup); the message says what is needed, what is free, and where
  */
 gboolean hm_preflight_check(HmPreflight *self, guint64 bytes, GError **error);
+
+/** Bytes of a promise that are not there yet; any thread, must not block. */
+typedef guint64 (*HmLeftFunc)(gpointer data);
+
+/**
+ * hm_preflight_promise: check, and keep the room from others until freed.
+ * @left: how much of @bytes is still to come; called for other checks
+ *
+ * Two populations may fit each, but not together, and what the later one would
+ * run into is the OOM killer.  So whoever asks for a promise must find room
+ * beside all that this process has promised and not yet populated.  RAM only:
+ * elsewhere the kernel refuses what does not fit.  Once for a preflight; any
+ * thread.
+ *
+ * Returns: FALSE as hm_preflight_check(), and nothing is promised
+ */
+gboolean hm_preflight_promise(HmPreflight *self, guint64 bytes, HmLeftFunc left,
+                              gpointer data, GError **error);

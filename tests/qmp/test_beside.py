@@ -120,6 +120,28 @@ def test_own_commands_out_of_band_do_not_wait():
         assert client.execute("query-memdev", oob=True) == []
 
 
+def test_two_fit_alone_but_not_together():
+    """The later one is refused; the OOM killer is not asked."""
+    size = 96 * MIB
+    for kind in ("ram", "memfd", "shm"):
+        with harness.MemoryCgroup(160 * MIB) as cgroup, \
+                Hostmemd(cgroup=cgroup) as daemon:
+            clients = [daemon.qmp, daemon.connect()]
+            numbers = [client.start("object-add", {
+                "qom-type": f"memory-backend-{kind}", "id": f"m{i}",
+                "size": size, "prealloc": True, "prealloc-threads": 4})
+                for i, client in enumerate(clients)]
+            errors = []
+            for client, number in zip(clients, numbers):
+                try:
+                    client.finish(number)
+                except QmpError as error:
+                    errors.append(error.desc)
+            assert len(errors) == 1, errors
+            assert str(cgroup.path) in errors[0], errors
+            assert cgroup.oom_kills() == 0
+
+
 def test_delete_cancels():
     with slow_hostmemd() as daemon:
         other = daemon.connect()

@@ -183,6 +183,114 @@ static void test_statistics_are_read_only_in_doubt(void)
     g_assert_cmpuint(reads, ==, 3 + 4);
 }
 
+/* promises */
+
+static guint64 left_is(gpointer data)
+{
+    return *(guint64 *)data;
+}
+
+static HmPreflight *promise(const HmPreflightRequest *request, guint64 *bytes)
+{
+    HmPreflight *preflight = hm_preflight_new(request);
+
+    g_assert_true(
+        hm_preflight_promise(preflight, *bytes, left_is, bytes, NULL));
+    return preflight;
+}
+
+static void assert_no_promise(guint64 bytes, const char *message)
+{
+    g_autoptr(HmPreflight) preflight = hm_preflight_new(&anon);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(
+        hm_preflight_promise(preflight, bytes, left_is, &bytes, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT);
+    g_assert_cmpstr(error->message, ==, message);
+}
+
+static void set_cgroup_of_2_gib(void)
+{
+    set_host();
+    set_cgroup_v2("/");
+    set_number("/cg/memory.max", 2 * HM_GIB);
+    set_number("/cg/memory.current", 0);
+}
+
+static void test_promised_memory_is_taken(void)
+{
+    g_autoptr(HmPreflight) first = NULL;
+    guint64 bytes = HM_GIB;
+
+    set_cgroup_of_2_gib();
+    first = promise(&anon, &bytes);
+    assert_no_promise(HM_GIB,
+                      "memory-backend-ram 'm0' needs 1 GiB (plus 6 MiB of "
+                      "overhead): cgroup /cg allows 2 GiB and 0 B is used and "
+                      "1.00 GiB is promised to what is being populated");
+}
+
+static void test_kept_promise_is_free(void)
+{
+    g_autoptr(HmPreflight) first = NULL;
+    g_autoptr(HmPreflight) second = NULL;
+    guint64 bytes = HM_GIB;
+    guint64 rest = 512 * HM_MIB;
+
+    set_cgroup_of_2_gib();
+    first = promise(&anon, &bytes);
+    bytes = 0;
+    set_number("/cg/memory.current", HM_GIB);
+    second = promise(&anon, &rest);
+}
+
+static void test_promise_ends_with_its_preflight(void)
+{
+    g_autoptr(HmPreflight) second = NULL;
+    guint64 bytes = HM_GIB;
+
+    set_cgroup_of_2_gib();
+    hm_preflight_free(promise(&anon, &bytes));
+    second = promise(&anon, &bytes);
+}
+
+static void test_refused_promise_takes_nothing(void)
+{
+    g_autoptr(HmPreflight) refused = NULL;
+    g_autoptr(HmPreflight) other = NULL;
+    guint64 bytes = 4 * HM_GIB;
+    guint64 less = HM_GIB;
+
+    set_cgroup_of_2_gib();
+    refused = hm_preflight_new(&anon);
+    g_assert_false(hm_preflight_promise(refused, bytes, left_is, &bytes, NULL));
+    other = promise(&anon, &less);
+}
+
+static void test_own_checks_do_not_meet_promises(void)
+{
+    g_autoptr(HmPreflight) first = NULL;
+    guint64 bytes = HM_GIB + 512 * HM_MIB;
+
+    set_cgroup_of_2_gib();
+    first = promise(&anon, &bytes);
+    g_assert_true(hm_preflight_check(first, bytes, NULL));
+}
+
+static void test_huge_pages_are_not_promised(void)
+{
+    g_autoptr(HmPreflight) first = NULL;
+    g_autoptr(HmPreflight) second = NULL;
+    guint64 bytes = 64 * HUGE_2M;
+    guint64 less = HM_GIB;
+
+    set_cgroup_of_2_gib();
+    hm_fake_set_huge_pool(HUGE_2M, 64, 64, 0);
+    first = promise(&huge, &bytes);
+    second = promise(&anon, &less);
+}
+
 /* hugetlb cgroups */
 
 static void test_huge_pages_take_no_other_memory(void)
@@ -272,6 +380,14 @@ int main(int argc, char **argv)
     ADD("v2-page-cache-is-free", test_v2_page_cache_is_free);
     ADD("statistics-are-read-only-in-doubt",
         test_statistics_are_read_only_in_doubt);
+    ADD("promised-memory-is-taken", test_promised_memory_is_taken);
+    ADD("kept-promise-is-free", test_kept_promise_is_free);
+    ADD("promise-ends-with-its-preflight",
+        test_promise_ends_with_its_preflight);
+    ADD("refused-promise-takes-nothing", test_refused_promise_takes_nothing);
+    ADD("own-checks-do-not-meet-promises",
+        test_own_checks_do_not_meet_promises);
+    ADD("huge-pages-are-not-promised", test_huge_pages_are_not_promised);
     ADD("huge-pages-take-no-other-memory",
         test_huge_pages_take_no_other_memory);
     ADD("v1-hugetlb-cgroup-short", test_v1_hugetlb_cgroup_short);
