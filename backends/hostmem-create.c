@@ -252,9 +252,7 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
     if (run_steps(self, cancellable, error)) {
         return TRUE;
     }
-    hm_mapping_clear(&self->mapping);
-    hm_backing_undo(&self->backing);
-    g_clear_pointer(&self->nodes, hm_idset_free);
+    hm_backend_undo(self);
     return FALSE;
 }
 
@@ -262,5 +260,12 @@ void hm_backend_close(HostmemBackend *self)
 {
     hm_mapping_clear(&self->mapping);
     hm_backing_clear(&self->backing);
+    g_clear_pointer(&self->nodes, hm_idset_free);
+}
+
+void hm_backend_undo(HostmemBackend *self)
+{
+    hm_mapping_clear(&self->mapping);
+    hm_backing_undo(&self->backing);
     g_clear_pointer(&self->nodes, hm_idset_free);
 }

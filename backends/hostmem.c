@@ -230,7 +230,9 @@ static void hostmem_backend_finalize(GObject *object)
 {
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
-    if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {
+    if (hm_object_is_abandoned(HOSTMEM_OBJECT(self))) {
+        hm_backend_undo(self);
+    } else if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {
         HOSTMEM_BACKEND_GET_CLASS(self)->closing(self);
         hm_backend_close(self);
     }

@@ -100,8 +100,10 @@ char *hm_backend_block_name(HostmemBackend *self);
 
 gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
                              GError **error);
-/** Undo creation, finished or not. */
+/** Give back what creation made; a file it created stays. */
 void hm_backend_close(HostmemBackend *self);
+/** The same, and leave files as creation found them. */
+void hm_backend_undo(HostmemBackend *self);
 
 /* hostmem-populate.c */
 

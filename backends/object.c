@@ -124,6 +124,16 @@ gboolean hm_object_is_complete(HostmemObject *self)
     return g_atomic_int_get(&self->complete);
 }
 
+void hm_object_abandon(HostmemObject *self)
+{
+    g_atomic_int_set(&self->abandoned, TRUE);
+}
+
+gboolean hm_object_is_abandoned(HostmemObject *self)
+{
+    return g_atomic_int_get(&self->abandoned);
+}
+
 char *hm_object_get_path(HostmemObject *self)
 {
     return self->id ? g_strdup_printf("/objects/%s", self->id) : g_strdup("");

@@ -22,7 +22,8 @@ struct _HostmemObject {
     GMutex change_lock;
     GMutex value_lock;
     GMutex hold_lock;
-    gboolean complete; /* creation succeeded; written once, atomic */
+    gboolean complete;  /* creation succeeded; written once, atomic */
+    gboolean abandoned; /* see hm_object_abandon(); atomic */
 };
 
 /*
@@ -56,6 +57,15 @@ char *hm_object_describe(HostmemObject *self);
 
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);
+
+/**
+ * hm_object_abandon: nobody will ever use the object, undo its creation as if
+ * that had failed.
+ *
+ * Before the last unref: for who cancels a creation that was faster.
+ */
+void hm_object_abandon(HostmemObject *self);
+gboolean hm_object_is_abandoned(HostmemObject *self);
 
 /**
  * hm_object_begin_rollback: keep everybody from holding the object, so that

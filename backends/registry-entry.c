@@ -192,6 +192,7 @@ static void creation_done(HmEntry *entry)
     if (entry->error) {
         entry_failed(entry);
     } else if (g_cancellable_is_cancelled(entry->cancellable)) {
+        hm_object_abandon(entry->object);
         entry_leave(entry);
     } else {
         entry_ready(entry);

@@ -270,7 +270,7 @@ static gboolean check_geometry(HmBacking *made,
 }
 
 /* Long enough, or empty and made so. */
-static gboolean check_length(const HmBacking *made,
+static gboolean check_length(HmBacking *made,
                              const HmBackingFileOptions *options,
                              const struct stat *st, GError **error)
 {
@@ -281,7 +281,8 @@ static gboolean check_length(const HmBacking *made,
     if (S_ISCHR(st->st_mode)) {
         have = read_device_number(st->st_rdev, "size");
     } else if (!have && !options->readonly) {
-        return hm_backing_resize(made->fd, need, what, error);
+        made->resized = hm_backing_resize(made->fd, need, what, error);
+        return made->resized;
     }
     if (have < need) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,

@@ -42,15 +42,22 @@ static gboolean is_same_file(int a, int b)
            x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+static void remove_created(const HmBacking *self)
+{
+    hm_autofd int there = hm_os_open(self->path, O_PATH | O_NOFOLLOW, 0);
+
+    /* Somebody may have put another file in its place. */
+    if (there >= 0 && is_same_file(there, self->fd)) {
+        hm_os_unlink(self->path);
+    }
+}
+
 void hm_backing_undo(HmBacking *self)
 {
     if (self->created && self->path) {
-        hm_autofd int there = hm_os_open(self->path, O_PATH | O_NOFOLLOW, 0);
-
-        /* Somebody may have put another file in its place. */
-        if (there >= 0 && is_same_file(there, self->fd)) {
-            hm_os_unlink(self->path);
-        }
+        remove_created(self);
+    } else if (self->resized) {
+        hm_os_truncate(self->fd, 0);
     }
     hm_backing_clear(self);
 }

@@ -26,6 +26,7 @@ typedef struct {
     gboolean readonly;  /* @fd was opened read-only */
     gboolean own_tmpfs; /* on our private huge=always tmpfs */
     gboolean created;   /* we created @path */
+    gboolean resized;   /* it was 0 bytes long, we gave it its length */
     gboolean was_empty; /* no storage behind the range when it was opened */
     char *path;         /* owned; for messages and unlink; NULL without name */
 } HmBacking;
@@ -37,7 +38,10 @@ typedef struct {
 
 /** Close and free; a file we created stays. */
 void hm_backing_clear(HmBacking *self);
-/** The same, and remove a file we created: for the way back from a failure. */
+/**
+ * The same, and remove a file we created, or make one we resized empty again:
+ * for the way back from a failure.
+ */
 void hm_backing_undo(HmBacking *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HmBacking, hm_backing_undo)
 
@@ -96,8 +100,8 @@ typedef struct {
  * %HOSTMEM_ERROR_INVALID (a FIFO, socket or device without memory; a directory
  * with readonly; the file is too small; size below a page; offset no multiple
  * of the page size), %HOSTMEM_ERROR_NO_SPACE, %HOSTMEM_ERROR_LIMIT
- * (RLIMIT_NOFILE, RLIMIT_FSIZE), %HOSTMEM_ERROR_SYSTEM; a file it created is
- * removed, and @self is as HM_BACKING_INIT then
+ * (RLIMIT_NOFILE, RLIMIT_FSIZE), %HOSTMEM_ERROR_SYSTEM; a file is as it was
+ * before, and @self is as HM_BACKING_INIT then
  */
 gboolean hm_backing_init_file(HmBacking *self,
                               const HmBackingFileOptions *options,

@@ -163,6 +163,23 @@ static void test_empty_file_is_given_its_length(HmTestFile *self)
                     (gint64)hm_os_page_size());
 }
 
+static void test_undo_makes_a_resized_file_empty(HmTestFile *self)
+{
+    HmBackingFileOptions options =
+        hm_test_file_options(self->path, hm_os_page_size());
+    HmBacking backing = HM_BACKING_INIT;
+
+    hm_test_file_make(self->path, 0);
+    backing = hm_test_file_open(&options);
+    hm_backing_undo(&backing);
+    g_assert_cmpint(hm_test_file_length(self->path), ==, 0);
+    options.size = 2 * hm_os_page_size();
+    backing = hm_test_file_open(&options);
+    hm_backing_clear(&backing);
+    g_assert_cmpint(hm_test_file_length(self->path), ==,
+                    (gint64)(2 * hm_os_page_size()));
+}
+
 static void test_file_that_appears_meanwhile(HmTestFile *self)
 {
     HmBackingFileOptions options =
@@ -324,6 +341,7 @@ static const HmTestFileCase cases[] = {
     {"missing-file-is-made", test_missing_file_is_made},
     {"clear-keeps-the-file", test_clear_keeps_the_file},
     {"undo-removes-the-file", test_undo_removes_the_file},
+    {"undo-makes-a-resized-file-empty", test_undo_makes_a_resized_file_empty},
     {"undo-spares-another-file", test_undo_spares_another_file},
     {"undo-after-a-change-of-directory", test_undo_after_a_change_of_directory},
     {"failure-to-size-removes-it", test_failure_to_size_removes_it},

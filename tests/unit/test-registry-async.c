@@ -315,6 +315,27 @@ static void test_remove_cancels_what_is_finished(void)
     g_assert_cmpuint(hm_test_count_mappings(SIZE), ==, 0);
 }
 
+/* Its file goes as well, as after any other creation that fails. */
+static void test_cancelling_what_is_finished_removes_its_file(void)
+{
+    g_autoptr(HostmemRegistry) registry = hostmem_registry_new();
+    g_autofree char *path = g_build_filename(hm_test_folder(), "m0", NULL);
+    g_autofree char *options = g_strdup_printf(
+        "memory-backend-file,id=m0,size=2M,share=on,mem-path=%s", path);
+    g_auto(Outcome) added = {0};
+
+    hostmem_registry_add_async(registry, options, NULL, add_done, &added);
+    while (!hostmem_backend_get_host_addr(
+        HOSTMEM_BACKEND(hostmem_registry_lookup_pending(registry, "m0")))) {
+        g_thread_yield();
+    }
+    g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+    hostmem_registry_cancel_all(registry);
+    wait_for(&added);
+    assert_cancelled(&added);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+}
+
 static void test_remove_twice_while_pending(void)
 {
     g_autoptr(HostmemRegistry) registry = hostmem_registry_new();
@@ -496,6 +517,8 @@ static const HmTest tests[] = {
      test_remove_cancels_what_is_finished},
     {"/registry-async/remove-twice-while-pending",
      test_remove_twice_while_pending},
+    {"/registry-async/cancelling-what-is-finished-removes-its-file",
+     test_cancelling_what_is_finished_removes_its_file},
     {"/registry-async/cancel-by-caller", test_cancel_by_caller},
     {"/registry-async/cancel-all", test_cancel_all},
     {"/registry-async/remove", test_remove},
