@@ -4,10 +4,49 @@
 #include <stdlib.h>
 #include "bench.h"
 
+#define SIZE_STEP (2 * BENCH_MIB)
+
 static gboolean print(const char *text, GError **error)
 {
     return (fputs(text, stdout) >= 0 && fflush(stdout) == 0) ||
            bench_set_errno(error, "writing the output", errno);
+}
+
+/* Whatever was asked for, nobody is to be pushed out of memory. */
+static void fit_size(BenchOptions *options)
+{
+    guint64 available = bench_room_available() / SIZE_STEP * SIZE_STEP;
+
+    options->size = CLAMP(available, SIZE_STEP, options->asked_size);
+}
+
+static char *format(const BenchReport *report, BenchFormat format)
+{
+    switch (format) {
+    case BENCH_JSON:
+        return bench_json_format(report);
+    case BENCH_CSV:
+        return bench_csv_format(report);
+    default:
+        return bench_text_format(report);
+    }
+}
+
+static gboolean tell(const BenchOptions *options, const BenchReport *report,
+                     GError **error)
+{
+    g_autofree char *text = format(report, options->format);
+
+    return print(text, error);
+}
+
+static gboolean measure(BenchOptions *options, GError **error)
+{
+    g_autoptr(BenchReport) report = NULL;
+
+    fit_size(options);
+    report = bench_grid_run(options);
+    return tell(options, report, error);
 }
 
 static gboolean run(char **argv, GError **error)
@@ -26,7 +65,7 @@ static gboolean run(char **argv, GError **error)
             g_strdup_printf("hostmem-bench version %s\n", hostmem_version());
         return print(version, error);
     }
-    return TRUE;
+    return measure(options, error);
 }
 
 int main(G_GNUC_UNUSED int argc, char **argv)
