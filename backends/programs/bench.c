@@ -37,6 +37,12 @@ static gboolean tell(const BenchOptions *options, const BenchReport *report,
 {
     g_autofree char *text = format(report, options->format);
 
+    if (options->plot) {
+        g_autofree char *plot = bench_plot_format(report);
+        if (!g_file_set_contents(options->plot, plot, -1, error)) {
+            return FALSE;
+        }
+    }
     return print(text, error);
 }
 
