@@ -51,7 +51,8 @@ static gboolean measure(BenchOptions *options, GError **error)
     g_autoptr(BenchReport) report = NULL;
 
     fit_size(options);
-    report = bench_grid_run(options);
+    report =
+        options->compare ? bench_compare_run(options) : bench_grid_run(options);
     return tell(options, report, error);
 }
 

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "bench-compare.h"
+
+static const BenchColumn columns[] = {
+    {"against", "", BENCH_COLUMN_HEADING},
+    {"line", "line", BENCH_COLUMN_TEXT},
+    {"size_mib", "MiB", BENCH_COLUMN_NUMBER},
+    {"threads", NULL, BENCH_COLUMN_NUMBER},
+    {"pairs", NULL, BENCH_COLUMN_NUMBER},
+    {"our_best_ms", NULL, BENCH_COLUMN_NUMBER},
+    {"our_median_ms", "ours ms", BENCH_COLUMN_NUMBER},
+    {"our_worst_ms", NULL, BENCH_COLUMN_NUMBER},
+    {"their_best_ms", NULL, BENCH_COLUMN_NUMBER},
+    {"their_median_ms", "theirs ms", BENCH_COLUMN_NUMBER},
+    {"their_worst_ms", NULL, BENCH_COLUMN_NUMBER},
+    {"ratio_least", "least", BENCH_COLUMN_NUMBER},
+    {"ratio_median", "ratio", BENCH_COLUMN_NUMBER},
+    {"ratio_most", "most", BENCH_COLUMN_NUMBER},
+    {"ratio_of_bests", "of bests", BENCH_COLUMN_NUMBER},
+};
+
+static const char *const headings[] = {
+    [BENCH_AGAINST_QEMU] = "hostmemd against QEMU, whole processes",
+    [BENCH_AGAINST_KERNEL] = "hostmem against the kernel, populating alone",
+};
+
+/* Their time over ours, pair by pair. */
+static BenchSamples ratios_of(const BenchContest *contest)
+{
+    BenchSamples ratios = {0};
+
+    for (guint i = 0; i < contest->ours.n; i++) {
+        bench_samples_add(&ratios,
+                          contest->theirs.values[i] / contest->ours.values[i]);
+    }
+    return ratios;
+}
+
+/* Three columns. */
+static void set_spread(BenchReport *report, BenchRecord *record,
+                       const char *const keys[3], const BenchSamples *samples,
+                       double unit, guint decimals)
+{
+    bench_report_set_number(report, record, keys[0],
+                            bench_samples_least(samples) / unit, decimals);
+    bench_report_set_number(report, record, keys[1],
+                            bench_samples_median(samples) / unit, decimals);
+    bench_report_set_number(report, record, keys[2],
+                            bench_samples_most(samples) / unit, decimals);
+}
+
+static void set_times(BenchReport *report, BenchRecord *record,
+                      const BenchContest *contest)
+{
+    static const char *const ours[] = {"our_best_ms", "our_median_ms",
+                                       "our_worst_ms"};
+    static const char *const theirs[] = {"their_best_ms", "their_median_ms",
+                                         "their_worst_ms"};
+    static const char *const ratio[] = {"ratio_least", "ratio_median",
+                                        "ratio_most"};
+    BenchSamples ratios = ratios_of(contest);
+
+    bench_report_set_number(report, record, "pairs", contest->ours.n, 0);
+    set_spread(report, record, ours, &contest->ours, BENCH_NS_PER_MS, 1);
+    set_spread(report, record, theirs, &contest->theirs, BENCH_NS_PER_MS, 1);
+    set_spread(report, record, ratio, &ratios, 1, 2);
+    bench_report_set_number(report, record, "ratio_of_bests",
+                            bench_samples_least(&contest->theirs) /
+                                bench_samples_least(&contest->ours),
+                            2);
+}
+
+static void add_record(BenchReport *report, const BenchOptions *options,
+                       const BenchContest *contest)
+{
+    BenchRecord *record = bench_report_add(report);
+
+    bench_report_set(report, record, "against",
+                     g_strdup(headings[contest->opponent]));
+    bench_report_set(report, record, "line", g_strdup(contest->name));
+    if (contest->size) {
+        bench_report_set_number(report, record, "size_mib",
+                                (double)contest->size / BENCH_MIB, 0);
+    }
+    bench_report_set_number(report, record, "threads",
+                            g_array_index(options->threads, guint, 0), 0);
+    if (contest->skipped) {
+        record->skipped = g_strdup(contest->skipped);
+    } else {
+        set_times(report, record, contest);
+    }
+}
+
+/* Bars */
+
+static void add_bars(BenchPanel *panel, const BenchContest *contest)
+{
+    gboolean qemu = contest->opponent == BENCH_AGAINST_QEMU;
+    BenchGroup *group = bench_panel_group(panel, contest->name);
+    BenchSamples ratios = ratios_of(contest);
+    double ours = bench_samples_median(&contest->ours);
+    double theirs = bench_samples_median(&contest->theirs);
+
+    BenchBar *bar =
+        bench_group_add(group, qemu ? "hostmemd" : "hostmem",
+                        bench_rate(contest->size, ours), BENCH_TONE_OURS);
+    bar->text = g_strdup_printf("×%.3g", bench_samples_median(&ratios));
+    bench_group_add(group, qemu ? "QEMU" : "kernel",
+                    bench_rate(contest->size, theirs), BENCH_TONE_PLAIN);
+}
+
+static void draw(BenchReport *report, GPtrArray *contests)
+{
+    BenchPanel *panels[] = {
+        [BENCH_AGAINST_QEMU] =
+            bench_report_add_panel(report, "whole processes"),
+        [BENCH_AGAINST_KERNEL] =
+            bench_report_add_panel(report, "populating alone"),
+    };
+
+    report->title = g_strdup("hostmem against QEMU and the kernel");
+    report->legend[BENCH_TONE_OURS] = "hostmem, and how many times as fast";
+    report->legend[BENCH_TONE_PLAIN] = "QEMU; the kernel by hand";
+    for (guint i = 0; i < contests->len; i++) {
+        const BenchContest *contest = contests->pdata[i];
+        if (!contest->skipped && contest->size) {
+            add_bars(panels[contest->opponent], contest);
+        }
+    }
+}
+
+/* The roof */
+
+static void add_roof(BenchReport *report, GPtrArray *contests)
+{
+    const BenchContest *best = NULL;
+    double best_rate = 0;
+
+    for (guint i = 0; i < contests->len; i++) {
+        const BenchContest *contest = contests->pdata[i];
+        if (contest->opponent == BENCH_AGAINST_KERNEL && !contest->skipped) {
+            double rate = bench_rate(contest->size,
+                                     bench_samples_least(&contest->theirs));
+            best = rate > best_rate ? contest : best;
+            best_rate = MAX(rate, best_rate);
+        }
+    }
+    if (best) {
+        bench_report_add_roof(report, "fault",
+                              g_strdup_printf("fastest fault (%s)", best->name),
+                              best_rate);
+    }
+}
+
+/* (transfer full): the first line of --version */
+static char *version_of(const char *program)
+{
+    const char *argv[] = {program, "--version", NULL};
+    g_autofree char *text = NULL;
+
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL,
+                      NULL, NULL, &text, NULL, NULL, NULL)) {
+        return g_strdup("unknown");
+    }
+    text[strcspn(text, "\n")] = '\0';
+    return g_strdup(text);
+}
+
+static void add_facts(BenchReport *report, const BenchOptions *options)
+{
+    report->facts = bench_facts(options);
+    bench_facts_add(report->facts, "ours", version_of(options->hostmemd));
+    bench_facts_add(report->facts, "theirs", version_of(options->qemu));
+    bench_facts_add_limits(options, report->notes);
+    g_ptr_array_add(
+        report->notes,
+        g_strdup_printf("Pairs of runs in turns; medians; ratios are their "
+                        "time over ours, pair by pair; %u threads.",
+                        g_array_index(options->threads, guint, 0)));
+}
+
+BenchReport *bench_compare_report(const BenchOptions *options,
+                                  GPtrArray *contests)
+{
+    BenchReport *report =
+        bench_report_new("compare", columns, G_N_ELEMENTS(columns));
+
+    add_facts(report, options);
+    add_roof(report, contests);
+    for (guint i = 0; i < contests->len; i++) {
+        add_record(report, options, contests->pdata[i]);
+    }
+    draw(report, contests);
+    return report;
+}
