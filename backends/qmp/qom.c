@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
 #include "backends/object.h"
 #include "backends/qmp/call.h"
 #include "backends/qmp/qom.h"
@@ -6,16 +7,22 @@
 
 /* Paths */
 
-/* Components that are empty do not count: "//objects/m0/" is "/objects/m0". */
+/* "/objects/ID"; nothing lies deeper. */
+#define MAX_PARTS 2
+
+/* Components that are empty do not count: "//objects/m0/" is "/objects/m0".
+ * Of a path that leads too deep only enough to see that. */
 static GPtrArray *split(const char *path)
 {
     GPtrArray *parts = g_ptr_array_new_with_free_func(g_free);
-    g_auto(GStrv) all = g_strsplit(path, "/", -1);
 
-    for (guint i = 0; all[i]; i++) {
-        if (*all[i]) {
-            g_ptr_array_add(parts, g_strdup(all[i]));
-        }
+    path += strspn(path, "/");
+    while (*path && parts->len <= MAX_PARTS) {
+        gsize length = strcspn(path, "/");
+
+        g_ptr_array_add(parts, g_strndup(path, length));
+        path += length;
+        path += strspn(path, "/");
     }
     return parts;
 }
