@@ -12,18 +12,17 @@
  * A session is three sources in the main loop:
  *
  *   reading   takes a little from the socket, cuts it into messages, and puts
- *             them in the queue; a message out of band is run at once, unless
- *             many such run already
- *   working   takes one message from the queue and runs it
+ *             them in a queue: one is for what is out of band
+ *   working   takes one message from a queue and runs it, out of band first
  *   writing   (HmQmpWriter) hands the answers to the socket
  *
  * Commands in band are answered in their order: while one runs (it may end
- * much later, in a callback), working is off.  Each turn of a source is short,
- * so sessions share the loop evenly whatever one of them sends.
+ * much later, in a callback), their queue waits.  Each turn of a source is
+ * short, so sessions share the loop evenly whatever one of them sends.
  *
  * What a client can make us keep is bounded by switching sources off: reading
- * when the queue is full, or many commands run out of band, or answers pile
- * up; working when answers pile up.  update() decides all that from the state,
+ * when a queue is full or answers pile up; working when answers pile up or,
+ * out of band, many commands run.  update() decides all that from the state,
  * after every change.  Events cannot be held back; who lets too many wait is
  * dropped.
  *
@@ -52,7 +51,8 @@ struct HmQmpSession {
     GSource *working;
     HmQmpWriter *writer;
     HmJsonStream *parser;
-    GQueue requests;
+    GQueue requests; /* of Request: in band, and what was no message */
+    GQueue urgent;   /* of Request: out of band */
 
     gboolean negotiated;
     gboolean oob;
@@ -72,26 +72,15 @@ static void request_free(Request *request)
 
 /* Reading */
 
-static void run_oob(HmQmpSession *self, json_t *message)
-{
-    self->oob_running++;
-    hm_qmp_dispatch(self->server, self, message, TRUE);
-}
-
 static void on_message(json_t *message, const GError *error, gpointer user_data)
 {
     HmQmpSession *self = user_data;
-    Request *request;
+    gboolean urgent = message && self->oob && hm_qmp_wants_oob(message);
+    Request *request = g_new0(Request, 1);
 
-    if (message && self->oob && hm_qmp_wants_oob(message) &&
-        self->oob_running < MAX_OOB_RUNNING) {
-        run_oob(self, message);
-        return;
-    }
-    request = g_new0(Request, 1);
     request->message = json_incref(message);
     request->error = error ? g_error_copy(error) : NULL;
-    g_queue_push_tail(&self->requests, request);
+    g_queue_push_tail(urgent ? &self->urgent : &self->requests, request);
 }
 
 static void end_of_input(HmQmpSession *self)
@@ -121,17 +110,44 @@ static gboolean on_readable(GObject *stream, gpointer user_data)
 
 /* Working */
 
-static gboolean on_work(gpointer user_data)
+static void run_urgent(HmQmpSession *self, const Request *request)
 {
-    g_autoptr(HmQmpSession) self = hm_qmp_session_ref(user_data);
-    Request *request = g_queue_pop_head(&self->requests);
+    self->oob_running++;
+    hm_qmp_dispatch(self->server, self, request->message, TRUE);
+}
 
+static void run_next(HmQmpSession *self, const Request *request)
+{
     self->running = TRUE;
     if (request->message) {
         hm_qmp_dispatch(self->server, self, request->message, FALSE);
     } else {
         hm_qmp_session_reply(self, hm_qmp_error_to_json(request->error, NULL),
                              FALSE);
+    }
+}
+
+static gboolean may_run_urgent(HmQmpSession *self)
+{
+    return self->urgent.length && self->oob_running < MAX_OOB_RUNNING;
+}
+
+static gboolean may_run_next(HmQmpSession *self)
+{
+    return self->requests.length && !self->running;
+}
+
+static gboolean on_work(gpointer user_data)
+{
+    g_autoptr(HmQmpSession) self = hm_qmp_session_ref(user_data);
+    gboolean urgent = may_run_urgent(self);
+    Request *request =
+        g_queue_pop_head(urgent ? &self->urgent : &self->requests);
+
+    if (urgent) {
+        run_urgent(self, request);
+    } else {
+        run_next(self, request);
     }
     request_free(request);
     update(self);
@@ -217,18 +233,20 @@ static gboolean replies_pile_up(HmQmpSession *self)
 static gboolean wants_to_read(HmQmpSession *self)
 {
     return !self->ended && self->requests.length < MAX_QUEUED &&
-           self->oob_running < MAX_OOB_RUNNING && !replies_pile_up(self);
+           self->urgent.length < MAX_QUEUED && !replies_pile_up(self);
 }
 
 static gboolean wants_to_work(HmQmpSession *self)
 {
-    return !self->running && self->requests.length && !replies_pile_up(self);
+    return (may_run_urgent(self) || may_run_next(self)) &&
+           !replies_pile_up(self);
 }
 
 static gboolean is_finished(HmQmpSession *self)
 {
     return self->ended && !self->running && !self->oob_running &&
-           !self->requests.length && !hm_qmp_writer_get_waiting(self->writer);
+           !self->requests.length && !self->urgent.length &&
+           !hm_qmp_writer_get_waiting(self->writer);
 }
 
 static void stop(GSource **source)
@@ -282,6 +300,12 @@ static void update(HmQmpSession *self)
 
 /* Life */
 
+static void drop_requests(HmQmpSession *self)
+{
+    g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
+    g_queue_clear_full(&self->urgent, (GDestroyNotify)request_free);
+}
+
 HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream)
 {
     HmQmpSession *self = g_rc_box_new0(HmQmpSession);
@@ -294,6 +318,7 @@ HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream)
                                      &writer_funcs, self);
     self->parser = hm_json_stream_new(on_message, self);
     g_queue_init(&self->requests);
+    g_queue_init(&self->urgent);
     greet(self);
     update(self);
     return self;
@@ -328,7 +353,7 @@ void hm_qmp_session_close(HmQmpSession *self)
     stop(&self->working);
     g_clear_pointer(&self->writer, hm_qmp_writer_free);
     g_clear_pointer(&self->parser, hm_json_stream_free);
-    g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
+    drop_requests(self);
     g_io_stream_close(self->stream, NULL, NULL);
     hm_qmp_server_forget(server, self);
 }
@@ -336,7 +361,7 @@ void hm_qmp_session_close(HmQmpSession *self)
 void hm_qmp_session_stop(HmQmpSession *self)
 {
     self->ended = TRUE;
-    g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
+    drop_requests(self);
     update(self);
 }
 

@@ -85,6 +85,16 @@ static gboolean is_worked_on(HmQmpWork *self, HostmemObject *object)
     return FALSE;
 }
 
+static gboolean is_awaited(HmQmpWork *self, HostmemObject *object)
+{
+    for (guint i = 0; i < self->waiters->len; i++) {
+        if (g_array_index(self->waiters, Waiter, i).object == object) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static void wake_waiters(HmQmpWork *self)
 {
     for (guint i = self->waiters->len; i-- > 0;) {
@@ -160,6 +170,10 @@ void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, HostmemObject *object,
     item->target = target ? g_object_ref(target) : NULL;
     item->func = func;
     item->cancellable = g_cancellable_new();
+    /* Or a client could put off the removal of the object for ever. */
+    if (is_awaited(self, object)) {
+        g_cancellable_cancel(item->cancellable);
+    }
     g_ptr_array_add(self->items, item);
     hm_qmp_progress_begin(self->progress);
     if (!start_thread(item)) {

@@ -277,6 +277,53 @@ static void test_removal_waits_for_measurement(Fixture *fixture,
     g_mutex_clear(&gate);
 }
 
+/* However many were read at once: others have their turns between them. */
+static void
+test_one_command_out_of_band_a_turn(Fixture *fixture,
+                                    gconstpointer data G_GNUC_UNUSED)
+{
+    negotiate_oob(fixture);
+    send_text(fixture, "{'exec-oob': 'quit'} {'exec-oob': 'quit'} "
+                       "{'exec-oob': 'quit'}");
+    while (!fixture->quits) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_cmpuint(fixture->quits, ==, 1);
+}
+
+/* Or a client could put off the removal for ever. */
+static void
+test_change_before_removal_is_cancelled(Fixture *fixture,
+                                        gconstpointer data G_GNUC_UNUSED)
+{
+    json_auto_t *reply = NULL;
+    GMutex gate;
+
+    g_mutex_init(&gate);
+    hm_fake_reset();
+    hm_fake_hook(HM_FAKE_POPULATED, pass_gate, &gate);
+    g_assert_nonnull(hostmem_registry_add(
+        fixture->registry, "memory-backend-ram,id=m,size=4096", NULL, NULL));
+    negotiate_oob(fixture);
+
+    g_mutex_lock(&gate);
+    send_text(fixture, "{'exec-oob': 'qom-get', 'id': 1, 'arguments': {'path': "
+                       "'m', 'property': 'populated-size'}}"
+                       "{'exec-oob': 'object-del', 'id': 2, 'arguments': "
+                       "{'id': 'm'}}"
+                       "{'exec-oob': 'query-version', 'id': 3}");
+    expect_return(fixture, 3);
+    send_text(fixture, "{'execute': 'qom-set', 'id': 4, 'arguments': {'path': "
+                       "'m', 'property': 'prealloc', 'value': true}}");
+    reply = receive(fixture);
+    g_assert_nonnull(strstr(desc_of(reply), "cancel"));
+    g_mutex_unlock(&gate);
+    expect_return(fixture, 1);
+    expect_return(fixture, 2);
+    hm_fake_reset();
+    g_mutex_clear(&gate);
+}
+
 /* The end */
 
 static void test_quit(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
@@ -432,6 +479,9 @@ int main(int argc, char **argv)
         test_server_goes_before_its_commands);
     add("error-of-a-long-name-is-short", test_error_of_a_long_name_is_short);
     add("removal-waits-for-measurement", test_removal_waits_for_measurement);
+    add("one-command-out-of-band-a-turn", test_one_command_out_of_band_a_turn);
+    add("change-before-removal-is-cancelled",
+        test_change_before_removal_is_cancelled);
     add("quit", test_quit);
     add("shutdown/says-goodbye", test_shutdown_says_goodbye);
     add("shutdown/after-quit-is-not-told-twice",
