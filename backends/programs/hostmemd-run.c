@@ -122,6 +122,7 @@ static void prepare_child(gpointer data)
     const HmRun *self = data;
 
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     if (self->own_group) {
         setpgid(0, 0);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,8 @@ int main(G_GNUC_UNUSED int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     ensure_stdio();
+    /* Beyond RLIMIT_FSIZE a write shall fail, not kill. */
+    signal(SIGXFSZ, SIG_IGN);
     g_set_prgname("hostmemd");
     g_log_writer_default_set_use_stderr(TRUE);
     int status = run(argv, &error);

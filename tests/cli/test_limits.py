@@ -3,7 +3,7 @@
 
 import harness
 from expect import as_nobody, fails, object_fails, object_works, under
-from harness import MIB, need_huge_pages
+from harness import MIB, need_huge_pages, scratch
 
 RAM = "memory-backend-ram,id=m0"
 
@@ -40,6 +40,13 @@ def test_no_thread():
 def test_file_size():
     object_fails("memory-backend-memfd,id=m0,size=64M",
                  under=under("prlimit", f"--fsize={MIB}"))
+
+
+def test_file_size_of_pidfile():
+    with scratch() as folder:
+        fails("--once", "-pidfile", folder / "pid", "-object", RAM + ",size=2M",
+              phrases=["cannot create PID file", "File too large"],
+              folder=folder, under=under("prlimit", "--fsize=0"))
 
 
 def test_no_huge_pages():
