@@ -118,12 +118,19 @@ def _cgroup_mounts():
 
 
 def _own_path(controller):
-    """Our path in the v1 hierarchy of a controller."""
+    """Our path in the v1 hierarchy of a controller; None without one."""
     for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return path
-    return "/"
+    return None
+
+
+def _mounted_hierarchy(controller):
+    """The hierarchy of a controller where a bare system mounts none."""
+    if _own_path(controller):
+        return mounted("cgroup", controller)
+    return mounted("cgroup2", "rw")
 
 
 class _Cgroup:
@@ -137,6 +144,7 @@ class _Cgroup:
     def __init__(self):
         self.version = 0
         self.path = None
+        self._stack = None
 
     def _settings(self):
         """What to write: {name of the file: text}."""
@@ -144,28 +152,35 @@ class _Cgroup:
 
     def __enter__(self):
         need_root()
-        self.path = self._parent() / f"hostmem-test-{os.getpid()}"
-        self.path.mkdir()
-        try:
+        with contextlib.ExitStack() as stack:
+            parent = self._find_parent()
+            if not parent:
+                stack.enter_context(_mounted_hierarchy(self.controller))
+                parent = self._find_parent()
+            if not parent:
+                skip(f"no {self.controller} cgroup controller")
+            self.path = parent / f"hostmem-test-{os.getpid()}"
+            self.path.mkdir()
+            stack.callback(self._remove)
             for name, text in self._settings().items():
                 (self.path / name).write_text(text)
-        except BaseException:
-            self.path.rmdir()
-            raise
+            self._stack = stack.pop_all()
         return self
 
-    def _parent(self):
+    def _find_parent(self):
+        """Where to make the cgroup; None when no mount is fit for it."""
         mounts = list(_cgroup_mounts())
         for fstype, options, root, point in mounts:
             if fstype == "cgroup" and self.controller in options:
                 self.version = 1
-                own = point / os.path.relpath(_own_path(self.controller), root)
+                path = _own_path(self.controller) or "/"
+                own = point / os.path.relpath(path, root)
                 return own if own.is_dir() else point
         for fstype, _, _, point in mounts:
             if fstype == "cgroup2" and self._delegate(point):
                 self.version = 2
                 return point
-        skip(f"no {self.controller} cgroup controller")
+        return None
 
     def _delegate(self, point):
         """Whether children of a v2 mount point get the controller."""
@@ -178,6 +193,9 @@ class _Cgroup:
         return True
 
     def __exit__(self, *_):
+        self._stack.close()
+
+    def _remove(self):
         deadline = time.monotonic() + 10
         while True:
             try:
