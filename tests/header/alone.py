@@ -57,7 +57,8 @@ def main():
                 continue
             lines = complaints(compiler, language, folder, header)
             print("not ok" if lines else "ok", title)
-            print("".join(f"# {line}\n" for line in lines), end="")
+            for line in lines:
+                print(f"# {line}", file=sys.stderr)
             failed |= bool(lines)
     return failed
 

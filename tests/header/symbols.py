@@ -38,7 +38,8 @@ def main():
         (2, "nothing else is exported", found - wanted),
     ):
         print(f"{'not ok' if names else 'ok'} {number} - {title}")
-        print("".join(f"# {name}\n" for name in sorted(names)), end="")
+        for name in sorted(names):
+            print(f"# {name}", file=sys.stderr)
         failed |= bool(names)
     return failed
 

@@ -53,9 +53,9 @@ def time_limit(seconds):
 
 
 def diag(text):
-    """Print a TAP diagnostic."""
+    """Say something about a test, where meson test shows what failed."""
     for line in str(text).splitlines():
-        print("#", line, flush=True)
+        print("#", line, file=sys.stderr, flush=True)
 
 
 def main():

@@ -21,7 +21,7 @@ def run(*rules):
             continue
         print(f"{'not ok' if complaints else 'ok'} {number} - {name}")
         for complaint in complaints:
-            print(f"# {complaint}")
+            print(f"# {complaint}", file=sys.stderr)
         failed |= bool(complaints)
     sys.exit(failed)
 
