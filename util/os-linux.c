@@ -427,6 +427,21 @@ int hm_os_set_affinity(pid_t tid, const HmIdset *cpus)
     return result(sched_setaffinity(tid, AFFINITY_SIZE, set));
 }
 
+int hm_os_lower_priority(HmPriority priority)
+{
+    const struct sched_param param = {0};
+
+    switch (priority) {
+    case HM_PRIORITY_LOW:
+        return result(setpriority(PRIO_PROCESS, (id_t)hm_os_thread_id(), 19));
+    case HM_PRIORITY_IDLE:
+        return result(sched_setscheduler(0, SCHED_IDLE, &param));
+    case HM_PRIORITY_NORMAL:
+        break;
+    }
+    return 0;
+}
+
 pid_t hm_os_thread_id(void)
 {
     return (pid_t)syscall(SYS_gettid);

@@ -110,6 +110,13 @@ int hm_os_add_seals(int fd, int seals);
 int hm_os_get_affinity(pid_t tid, HmIdset *cpus);
 int hm_os_set_affinity(pid_t tid, const HmIdset *cpus);
 pid_t hm_os_thread_id(void);
+typedef enum {
+    HM_PRIORITY_NORMAL, /* as it is */
+    HM_PRIORITY_LOW,    /* nice 19 */
+    HM_PRIORITY_IDLE,   /* SCHED_IDLE: only what nobody else wants */
+} HmPriority;
+/** Lower the calling thread, which may not be able to go back. */
+int hm_os_lower_priority(HmPriority priority);
 /** Base page size in bytes. */
 gsize hm_os_page_size(void);
 /** Microseconds on a clock that only goes forward. */

@@ -455,6 +455,12 @@ pid_t hm_os_thread_id(void)
     return hm_real_thread_id();
 }
 
+int hm_os_lower_priority(HmPriority priority)
+{
+    MEET(LOWER_PRIORITY, NULL, 0, -1, 0, priority);
+    return hm_real_lower_priority(priority);
+}
+
 gsize hm_os_page_size(void)
 {
     count_only(HM_FAKE_PAGE_SIZE);

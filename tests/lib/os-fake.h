@@ -50,6 +50,7 @@
     X(GET_AFFINITY, get_affinity)         \
     X(SET_AFFINITY, set_affinity)         \
     X(THREAD_ID, thread_id)               \
+    X(LOWER_PRIORITY, lower_priority)     \
     X(PAGE_SIZE, page_size)               \
     X(NOW, now)                           \
     X(GET_LIMIT, get_limit)               \
@@ -73,7 +74,7 @@ typedef struct {
     guint64 offset; /* bytes, in @fd */
     int flags;      /* of map */
     gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open
-                     * and memfd, resource, thread id */
+                     * and memfd, resource, thread id, priority */
 } HmFakeRecord;
 
 /** Forget everything: no failures, nothing pretended, counts at 0. */

@@ -34,6 +34,7 @@
 #define hm_os_get_affinity     hm_real_get_affinity
 #define hm_os_set_affinity     hm_real_set_affinity
 #define hm_os_thread_id        hm_real_thread_id
+#define hm_os_lower_priority   hm_real_lower_priority
 #define hm_os_page_size        hm_real_page_size
 #define hm_os_now              hm_real_now
 #define hm_os_get_limit        hm_real_get_limit

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <linux/memfd.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -258,6 +259,45 @@ static void test_affinity_to_no_cpu_is_refused(void)
     g_assert_cmpint(hm_os_set_affinity(0, cpus), ==, -EINVAL);
 }
 
+typedef struct {
+    HmPriority priority;
+    int policy;
+    int nice;
+} Scheduling;
+
+/* In a thread, because there may be no way back. */
+static gpointer lower_and_look(gpointer data)
+{
+    Scheduling *is = data;
+
+    g_assert_cmpint(hm_os_lower_priority(is->priority), ==, 0);
+    is->policy = sched_getscheduler(0);
+    is->nice = getpriority(PRIO_PROCESS, (id_t)hm_os_thread_id());
+    return NULL;
+}
+
+static Scheduling scheduling_of(HmPriority priority)
+{
+    Scheduling is = {.priority = priority};
+
+    g_thread_join(g_thread_new("lower", lower_and_look, &is));
+    return is;
+}
+
+static void test_priority_is_lowered_for_one_thread(void)
+{
+    int policy = sched_getscheduler(0);
+    int nice = getpriority(PRIO_PROCESS, 0);
+
+    g_assert_cmpint(scheduling_of(HM_PRIORITY_NORMAL).policy, ==, policy);
+    g_assert_cmpint(scheduling_of(HM_PRIORITY_NORMAL).nice, ==, nice);
+    g_assert_cmpint(scheduling_of(HM_PRIORITY_LOW).policy, ==, policy);
+    g_assert_cmpint(scheduling_of(HM_PRIORITY_LOW).nice, ==, 19);
+    g_assert_cmpint(scheduling_of(HM_PRIORITY_IDLE).policy, ==, SCHED_IDLE);
+    g_assert_cmpint(sched_getscheduler(0), ==, policy);
+    g_assert_cmpint(getpriority(PRIO_PROCESS, 0), ==, nice);
+}
+
 static void test_get_limit_tells_the_soft_one(void)
 {
     struct rlimit both;
@@ -365,6 +405,8 @@ int main(int argc, char **argv)
     g_test_add_func("/os-files/seek-finds-data", test_seek_finds_data);
     g_test_add_func("/os-files/affinity-is-read-and-written",
                     test_affinity_is_read_and_written);
+    g_test_add_func("/os-files/priority-is-lowered-for-one-thread",
+                    test_priority_is_lowered_for_one_thread);
     g_test_add_func("/os-files/affinity-to-no-cpu-is-refused",
                     test_affinity_to_no_cpu_is_refused);
     g_test_add_func("/os-files/get-limit-tells-the-soft-one",
