@@ -24,6 +24,7 @@ typedef enum {
 typedef struct {
     const HmWork *work;
     const HmIdset *cpus;
+    HmPriority priority;
     GMutex lock; /* guards phase */
     GCond moved;
     Phase phase;
@@ -70,6 +71,9 @@ static void set_up_worker(const Crew *crew)
     block_signals();
     if (crew->cpus) {
         hm_os_set_affinity(0, crew->cpus);
+    }
+    if (crew->priority != HM_PRIORITY_NORMAL) {
+        hm_os_lower_priority(crew->priority);
     }
 }
 
@@ -132,7 +136,11 @@ static gboolean run_crew(const HmWork *work, guint n,
                          const HmPreallocOptions *options, GError **error)
 {
     g_autoptr(GPtrArray) threads = g_ptr_array_new();
-    Crew crew = {.work = work, .cpus = options->cpus};
+    Crew crew = {
+        .work = work,
+        .cpus = options->cpus,
+        .priority = options->priority,
+    };
     gboolean ok;
 
     g_mutex_init(&crew.lock);
@@ -147,10 +155,17 @@ static gboolean run_crew(const HmWork *work, guint n,
     return ok;
 }
 
+/** What a worker sets of itself, the caller would be left with. */
+static gboolean can_be_caller(const HmPreallocOptions *options)
+{
+    return !options->spawn && !options->cpus &&
+           options->priority == HM_PRIORITY_NORMAL;
+}
+
 gboolean hm_workers_run(const HmWork *work, guint n,
                         const HmPreallocOptions *options, GError **error)
 {
-    if (n == 1 && !options->spawn && !options->cpus) {
+    if (n == 1 && can_be_caller(options)) {
         work->first(work->data);
         work->each(work->data);
         return TRUE;

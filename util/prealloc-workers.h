@@ -16,8 +16,8 @@ typedef struct {
  * @options: where threads come from and which CPUs they use
  *
  * One worker is the calling thread when nothing asks for another.  Workers of
- * their own block all signals but those of faults; a CPU binding that is
- * refused leaves them where they are.
+ * their own block all signals but those of faults; a CPU binding or priority
+ * that is refused leaves them as they are.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_LIMIT (not all threads are to be had);
  * nothing was done then

@@ -168,7 +168,7 @@ static void fail_timed_out(Run *run)
     GError *error = NULL;
 
     hm_set_error(&error, HOSTMEM_ERROR_TIMED_OUT,
-                 "preallocating memory failed: the deadline passed after "
+                 "preallocating memory stopped: the deadline passed after "
                  "%" G_GUINT64_FORMAT " of %" G_GSIZE_FORMAT " bytes",
                  hm_progress_done(run->progress), run->region->length);
     fail_without_step(run, error);
@@ -392,8 +392,13 @@ static gboolean roll_back(const Run *run, GError **error)
     return TRUE;
 }
 
-static gboolean may_roll_back(const HmPreallocOptions *options)
+static gboolean may_roll_back(const Run *run)
 {
+    const HmPreallocOptions *options = run->options;
+
+    if (g_error_matches(run->error, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT)) {
+        return FALSE;
+    }
     return !options->may_roll_back ||
            options->may_roll_back(options->roll_back_data);
 }
@@ -403,7 +408,7 @@ static void undo(Run *run)
 {
     g_autoptr(GError) why = NULL;
 
-    if (may_roll_back(run->options) && !roll_back(run, &why)) {
+    if (may_roll_back(run) && !roll_back(run, &why)) {
         g_autofree char *message = run->error->message;
 
         run->error->message = g_strdup_printf(

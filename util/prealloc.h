@@ -3,6 +3,7 @@
 
 #include <gio/gio.h>
 #include "util/idset.h"
+#include "util/os.h"
 #include "util/prealloc-plan.h"
 
 /** Progress of a run; any thread may read it while the run goes on. */
@@ -47,6 +48,7 @@ typedef struct {
     HmSpawnFunc spawn; /* NULL: g_thread_try_new */
     gpointer spawn_data;
     const HmIdset *cpus; /* bind the workers to these; NULL: as the caller */
+    HmPriority priority; /* of the workers */
     HmRoomFunc room;     /* asked before storage is made, chunk by chunk, for
                           * what lies in the holes; NULL: do not ask */
     gpointer room_data;
@@ -77,7 +79,8 @@ typedef struct {
  *
  * Keeps the contents, also those that others write meanwhile.  Cancel and
  * deadline take effect within a chunk.  After a failure the part of the holes
- * that this run reached has been discarded again, unless may_roll_back says no.
+ * that this run reached has been discarded again, unless may_roll_back says no
+ * or it was the deadline, which limits time and takes nothing back.
  *
  * Returns: FALSE with the errno's code ("preallocating memory failed: ...
  * at offset ..."), where no page could be had %HOSTMEM_ERROR_NO_SPACE (shared

@@ -308,19 +308,22 @@ static gboolean pass_time(guint64 bytes, gpointer data, GError **error)
 
 static void test_deadline(void)
 {
+    g_autoptr(HmRangeList) holes = one_hole(0, PAGES);
     PreallocTest test;
     Trigger trigger = {.test = &test, .act_at = 4};
 
     map_anon(&test);
+    prealloc_test_set_holes(&test, holes);
     hm_fake_set_now(10);
     test.options.deadline = 1000;
     test.options.room = pass_time;
     test.options.room_data = &trigger;
     prealloc_test_fail(&test, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT);
     g_assert_cmpstr(test.error->message, ==,
-                    "preallocating memory failed: the deadline passed after "
+                    "preallocating memory stopped: the deadline passed after "
                     "49152 of 262144 bytes");
     g_assert_cmpint(test.result.elapsed_us, ==, 990);
+    g_assert_cmpuint(prealloc_test_populated(&test), ==, 49152);
     prealloc_test_clear(&test);
 }
 

@@ -134,6 +134,34 @@ static void test_refused_binding_is_no_error(void)
     prealloc_test_clear(&test);
 }
 
+static void test_workers_are_lowered(void)
+{
+    PreallocTest test;
+    HmFakeRecord record;
+    GThread *lowered = NULL;
+
+    prealloc_test_map_anon(&test, PAGES * 4096);
+    test.options.priority = HM_PRIORITY_IDLE;
+    hm_fake_hook(HM_FAKE_LOWER_PRIORITY, note_thread, &lowered);
+    prealloc_test_succeed(&test);
+    g_assert_true(hm_fake_get_call(HM_FAKE_LOWER_PRIORITY, 1, &record));
+    g_assert_cmpint(record.arg, ==, HM_PRIORITY_IDLE);
+    g_assert_nonnull(lowered);
+    g_assert_true(lowered != g_thread_self());
+    prealloc_test_clear(&test);
+}
+
+static void test_refused_priority_is_no_error(void)
+{
+    PreallocTest test;
+
+    prealloc_test_map_anon(&test, PAGES * 4096);
+    test.options.priority = HM_PRIORITY_LOW;
+    hm_fake_fail_always(HM_FAKE_LOWER_PRIORITY, EPERM);
+    prealloc_test_succeed(&test);
+    prealloc_test_clear(&test);
+}
+
 static gboolean note_mask(guint64 bytes, gpointer data, GError **error)
 {
     (void)bytes;
@@ -181,6 +209,9 @@ int main(int argc, char **argv)
         test_the_caller_is_never_bound);
     add("/prealloc-workers/refused-binding-is-no-error",
         test_refused_binding_is_no_error);
+    add("/prealloc-workers/workers-are-lowered", test_workers_are_lowered);
+    add("/prealloc-workers/refused-priority-is-no-error",
+        test_refused_priority_is_no_error);
     add("/prealloc-workers/workers-leave-signals-alone",
         test_workers_leave_signals_alone);
     return g_test_run();
