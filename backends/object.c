@@ -79,6 +79,7 @@ static void hostmem_object_finalize(GObject *object)
     HostmemObject *self = HOSTMEM_OBJECT(object);
 
     hm_props_clear(object);
+    g_clear_pointer(&self->jobs, hm_job_list_unref);
     g_mutex_clear(&self->change_lock);
     g_mutex_clear(&self->value_lock);
     g_mutex_clear(&self->hold_lock);
@@ -93,6 +94,11 @@ static void hostmem_object_class_init(HostmemObjectClass *klass)
     klass->complete = object_complete;
     klass->change = object_change;
     hm_props_install(object_class, object_props, G_N_ELEMENTS(object_props));
+}
+
+void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs)
+{
+    self->jobs = hm_job_list_ref(jobs);
 }
 
 /* What it is */

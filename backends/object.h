@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/object.h>
+#include "backends/job-list.h"
 #include "util/props.h"
 
 /*
@@ -24,6 +25,7 @@ struct _HostmemObject {
     GMutex hold_lock;
     gboolean complete;  /* creation succeeded; written once, atomic */
     gboolean abandoned; /* see hm_object_abandon(); atomic */
+    HmJobList *jobs;    /* (nullable): where its jobs are; constant */
 };
 
 /*
@@ -54,6 +56,9 @@ struct _HostmemObjectClass {
 
 /** "memory-backend-memfd 'm0'", or the type alone; (transfer full). */
 char *hm_object_describe(HostmemObject *self);
+
+/** Where the jobs of the object go; before creation is complete. */
+void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs);
 
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);

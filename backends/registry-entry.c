@@ -31,6 +31,7 @@ HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec)
     entry->registry = registry;
     entry->id = g_strdup(hm_object_spec_get_id(spec));
     entry->object = hm_object_spec_instantiate(spec);
+    hm_object_set_jobs(entry->object, registry->jobs);
     entry->cancellable = g_cancellable_new();
     entry->removals = g_array_new(FALSE, FALSE, sizeof(HmWaiter));
     g_hash_table_insert(registry->by_id, entry->id, entry);

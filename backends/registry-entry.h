@@ -11,6 +11,7 @@ struct _HostmemRegistry {
     GHashTable *by_id;  /* id -> HmEntry, borrowed */
     GPtrArray *entries; /* owned, in the order of creation */
     HmPropLinks links;
+    HmJobList *jobs;
 };
 
 typedef enum {

@@ -264,6 +264,8 @@ GPtrArray *hostmem_registry_list_pending(HostmemRegistry *self)
 
 void hostmem_registry_cancel_all(HostmemRegistry *self)
 {
+    g_autoptr(GPtrArray) jobs = NULL;
+
     g_return_if_fail(HOSTMEM_IS_REGISTRY(self));
 
     for (guint i = 0; i < self->entries->len; i++) {
@@ -273,6 +275,44 @@ void hostmem_registry_cancel_all(HostmemRegistry *self)
             g_cancellable_cancel(entry->cancellable);
         }
     }
+    jobs = hm_job_list_copy(self->jobs);
+    for (guint i = 0; i < jobs->len; i++) {
+        hostmem_job_cancel(g_ptr_array_index(jobs, i), NULL);
+    }
+}
+
+/* Jobs */
+
+static void on_job_changed(HostmemJob *job, HostmemJobStatus status,
+                           gpointer data)
+{
+    g_signal_emit_by_name(data, "job-changed", job, status);
+}
+
+GPtrArray *hostmem_registry_list_jobs(HostmemRegistry *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self), NULL);
+
+    return hm_job_list_copy(self->jobs);
+}
+
+HostmemJob *hostmem_registry_lookup_job(HostmemRegistry *self, const char *id,
+                                        GError **error)
+{
+    g_autoptr(GPtrArray) jobs = NULL;
+
+    g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && id, NULL);
+
+    jobs = hm_job_list_copy(self->jobs);
+    for (guint i = 0; i < jobs->len; i++) {
+        HostmemJob *job = g_ptr_array_index(jobs, i);
+
+        if (g_str_equal(hostmem_job_get_id(job), id)) {
+            return g_object_ref(job);
+        }
+    }
+    hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND, "Job not found");
+    return NULL;
 }
 
 /* Links */
@@ -305,6 +345,7 @@ static void hostmem_registry_init(HostmemRegistry *self)
     self->by_id = g_hash_table_new(g_str_hash, g_str_equal);
     self->entries = g_ptr_array_new_with_free_func(hm_entry_free);
     self->links = (HmPropLinks){find_link, link_path, self};
+    self->jobs = hm_job_list_new(self->context, on_job_changed, self);
 }
 
 static HmEntry *find_busy(HostmemRegistry *self)
@@ -332,6 +373,7 @@ static void hostmem_registry_dispose(GObject *object)
     while (self->entries->len) {
         hm_entry_drop(g_ptr_array_index(self->entries, self->entries->len - 1));
     }
+    hm_job_list_close(self->jobs);
     G_OBJECT_CLASS(hostmem_registry_parent_class)->dispose(object);
 }
 
@@ -341,6 +383,7 @@ static void hostmem_registry_finalize(GObject *object)
 
     g_hash_table_unref(self->by_id);
     g_ptr_array_unref(self->entries);
+    hm_job_list_unref(self->jobs);
     g_main_context_unref(self->context);
     G_OBJECT_CLASS(hostmem_registry_parent_class)->finalize(object);
 }
@@ -355,4 +398,7 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
     g_signal_new("removed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0, NULL,
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
+    g_signal_new("job-changed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
+                 NULL, NULL, NULL, G_TYPE_NONE, 2, HOSTMEM_TYPE_JOB,
+                 HOSTMEM_TYPE_JOB_STATUS);
 }

@@ -4,6 +4,7 @@
 #include <hostmem/backend.h>
 #include <hostmem/error.h>
 #include <hostmem/host.h>
+#include <hostmem/job.h>
 #include <hostmem/object.h>
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>

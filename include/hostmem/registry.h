@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <hostmem/job.h>
 #include <hostmem/object.h>
 
 G_BEGIN_DECLS
@@ -21,7 +22,9 @@ G_BEGIN_DECLS
  * and returns when everything is given back; callbacks of calls under way run
  * later, when the main context does.
  *
- * Signals: "added" and "removed" (HostmemObject*), in the registry's thread.
+ * Signals, in the registry's thread: "added" and "removed" (HostmemObject*);
+ * "job-changed" (HostmemJob*, HostmemJobStatus) for each change of a job of its
+ * objects, in order, maybe later than the change itself.
  */
 #define HOSTMEM_TYPE_REGISTRY (hostmem_registry_get_type())
 typedef struct _HostmemRegistry HostmemRegistry;
@@ -120,9 +123,24 @@ GPtrArray *hostmem_registry_list(HostmemRegistry *self);
 GPtrArray *hostmem_registry_list_pending(HostmemRegistry *self);
 
 /**
- * hostmem_registry_cancel_all: cancel every creation that is under way.
+ * hostmem_registry_list_jobs: every job of its objects that was not dismissed.
  *
- * Their callbacks run later, with %G_IO_ERROR_CANCELLED.
+ * Returns: (transfer full) (element-type HostmemJob): oldest first
+ */
+GPtrArray *hostmem_registry_list_jobs(HostmemRegistry *self);
+
+/**
+ * hostmem_registry_lookup_job: find a job that was not dismissed.
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND
+ */
+HostmemJob *hostmem_registry_lookup_job(HostmemRegistry *self, const char *id,
+                                        GError **error);
+
+/**
+ * hostmem_registry_cancel_all: cancel every creation and every job.
+ *
+ * Callbacks of creations run later, with %G_IO_ERROR_CANCELLED.
  */
 void hostmem_registry_cancel_all(HostmemRegistry *self);
 

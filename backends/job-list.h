@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/job.h>
+
+/**
+ * HmJobList: the jobs that are not over, or not dismissed, and who is told.
+ *
+ * Jobs change in threads of their own; whoever listens is told in a main
+ * context, in the order of the changes.  Reference counted, as jobs may
+ * outlive the listener; any thread, where nothing else is said.
+ */
+typedef struct HmJobList HmJobList;
+
+/** In the thread of the context. */
+typedef void (*HmJobFeedback)(HostmemJob *job, HostmemJobStatus status,
+                              gpointer data);
+
+HmJobList *hm_job_list_new(GMainContext *context, HmJobFeedback feedback,
+                           gpointer data);
+HmJobList *hm_job_list_ref(HmJobList *self);
+void hm_job_list_unref(HmJobList *self);
+/** Nobody is told any more; in the thread of the context. */
+void hm_job_list_close(HmJobList *self);
+
+/** @job has come to @status: CREATED adds it, NULL takes it out. */
+void hm_job_list_changed(HmJobList *self, HostmemJob *job,
+                         HostmemJobStatus status);
+/** (transfer full) (element-type HostmemJob): oldest first. */
+GPtrArray *hm_job_list_copy(HmJobList *self);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/job.h>
+#include "backends/object.h"
+#include "util/prealloc.h"
+
+/**
+ * What a job does, in a thread of its own.
+ * @job: with its cancellable and its progress
+ * @data: of hm_job_start()
+ *
+ * Returns: FALSE with @error; %HOSTMEM_ERROR_TIMED_OUT is no failure
+ */
+typedef gboolean (*HmJobFunc)(HostmemJob *job, gpointer data, GError **error);
+
+/** (transfer full): a job of @total bytes that can be started for @object. */
+HostmemJob *hm_job_new(HostmemObject *object, guint64 total);
+/**
+ * hm_job_start: run a job.
+ * @data: lives until hm_job_end()
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_LIMIT (no thread to be had); nobody has
+ * heard of the job then
+ */
+gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
+                      GError **error);
+/** Cancel a job that was started, wait for its thread, dismiss it. */
+void hm_job_end(HostmemJob *self);
+
+/** (transfer none) */
+GCancellable *hm_job_get_cancellable(HostmemJob *self);
+/** (transfer none) */
+HmProgress *hm_job_get_progress(HostmemJob *self);
+/** (transfer none): "running" */
+const char *hm_job_status_name(HostmemJobStatus status);
