@@ -219,10 +219,23 @@ static gboolean bind_memory(HostmemBackend *self,
         error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
 }
 
+/* Memory that is populated in part is of use; whoever reads "prealloc" sees
+ * that it is not all. */
 static gboolean populate(HostmemBackend *self, GCancellable *cancellable,
                          GError **error)
 {
-    return !self->prealloc || hm_backend_prealloc(self, cancellable, error);
+    GError *why = NULL;
+
+    if (!self->prealloc || hm_backend_prealloc(self, cancellable, &why)) {
+        return TRUE;
+    }
+    if (!g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT)) {
+        g_propagate_error(error, why);
+        return FALSE;
+    }
+    hm_backend_prealloc_stopped(self, why);
+    g_error_free(why);
+    return TRUE;
 }
 
 /* The order */

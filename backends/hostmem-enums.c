@@ -36,3 +36,34 @@ GType hostmem_on_off_auto_get_type(void)
 
     return register_enum(&once, "HostmemOnOffAuto", values);
 }
+
+GType hostmem_prealloc_state_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_PREALLOC_STATE_BACKED, "HOSTMEM_PREALLOC_STATE_BACKED",
+         "backed"},
+        {HOSTMEM_PREALLOC_STATE_READABLE, "HOSTMEM_PREALLOC_STATE_READABLE",
+         "readable"},
+        {HOSTMEM_PREALLOC_STATE_WRITABLE, "HOSTMEM_PREALLOC_STATE_WRITABLE",
+         "writable"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemPreallocState", values);
+}
+
+GType hostmem_prealloc_priority_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_PREALLOC_PRIORITY_NORMAL, "HOSTMEM_PREALLOC_PRIORITY_NORMAL",
+         "normal"},
+        {HOSTMEM_PREALLOC_PRIORITY_LOW, "HOSTMEM_PREALLOC_PRIORITY_LOW", "low"},
+        {HOSTMEM_PREALLOC_PRIORITY_IDLE, "HOSTMEM_PREALLOC_PRIORITY_IDLE",
+         "idle"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemPreallocPriority", values);
+}

@@ -112,11 +112,14 @@ static gboolean check_rom(const HostmemBackendFile *self, GError **error)
                             "property 'rom' = 'off' is incompatible with "
                             "'readonly' = 'on' and 'share' = 'on'");
     }
-    if (is_rom(self) && backend->prealloc) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "property 'prealloc' = 'on' is incompatible with "
-                            "'readonly' = 'on': the memory cannot be written; "
-                            "'rom' = 'off' makes a private copy that can");
+    if (is_rom(self) && backend->prealloc &&
+        backend->prealloc_state != HOSTMEM_PREALLOC_STATE_READABLE) {
+        return hm_set_error(
+            error, HOSTMEM_ERROR_INVALID,
+            "property 'prealloc' = 'on' is incompatible with "
+            "'readonly' = 'on': the memory cannot be written; "
+            "'prealloc-state' = 'readable' only reads it, 'rom' = "
+            "'off' makes a private copy that can be written");
     }
     return TRUE;
 }

@@ -26,6 +26,9 @@
 typedef struct {
     HostmemBackend *backend;
     HmRange range;
+    const HmPopulateHow *how;
+    HmProgress own; /* for who does not count elsewhere */
+    HmProgress *progress;
     HmPreallocPlan plan;
     HmRangeList *holes;   /* offsets from the start of @range */
     gboolean rolled_back; /* the holes are empty again */
@@ -80,12 +83,23 @@ static gboolean takes_huge_pages(const HostmemBackend *backend)
     return backend->backing.kind == HM_MEM_HUGETLB && backend->reserve;
 }
 
+/* Whether populating makes pages that stay: to read a file makes none. */
+static gboolean takes_room(const HostmemBackend *backend, gboolean readable)
+{
+    const HmBacking *backing = &backend->backing;
+
+    return !readable || backing->fd < 0 ||
+           (backing->shared && !backing->readonly);
+}
+
 gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
 {
+    gboolean readable = self->prealloc_state == HOSTMEM_PREALLOC_STATE_READABLE;
+    gboolean populates = self->prealloc && takes_room(self, readable);
     guint64 bytes = self->backing.length;
     g_autoptr(HmPreflight) room = NULL;
 
-    if (!self->prealloc_check || !(self->prealloc || takes_huge_pages(self))) {
+    if (!self->prealloc_check || !(populates || takes_huge_pages(self))) {
         return TRUE;
     }
     bytes -= MIN(bytes, hm_backing_backed_size(&self->backing, NULL));
@@ -120,7 +134,7 @@ static guint64 populate_left(gpointer data)
 {
     const Populate *self = data;
     const HmBacking *backing = &self->backend->backing;
-    guint64 done = hm_progress_done(&self->backend->progress);
+    guint64 done = hm_progress_done(self->progress);
     guint64 left = self->range.length - MIN(self->range.length, done);
 
     if (backing->shared) {
@@ -241,6 +255,7 @@ static void report_begin(const Populate *self)
     HostmemBackend *backend = self->backend;
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
 
+    backend->progress = self->progress;
     backend->started_us = hm_os_now();
     backend->report = (HostmemPreallocReport){
         .method = self->plan.method,
@@ -256,6 +271,7 @@ static void report_end(const Populate *self, const HmPreallocResult *result)
     HostmemBackend *backend = self->backend;
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
 
+    backend->progress = NULL;
     backend->report.running = FALSE;
     backend->report.done = result->populated;
     backend->report.threads = result->threads;
@@ -272,7 +288,7 @@ void hostmem_backend_get_report(HostmemBackend *self,
     locker = g_mutex_locker_new(&self->report_lock);
     *report = self->report;
     if (report->running) {
-        report->done = MIN(hm_progress_done(&self->progress), report->total);
+        report->done = MIN(hm_progress_done(self->progress), report->total);
         report->elapsed_us = hm_os_now() - self->started_us;
     }
 }
@@ -306,14 +322,17 @@ static HmRangeList *find_holes(const HostmemBackend *backend,
 }
 
 static void populate_init(Populate *self, HostmemBackend *backend,
-                          const HmRange *range)
+                          const HmRange *range, const HmPopulateHow *how)
 {
     self->backend = backend;
     self->range = *range;
-    hm_progress_start(&backend->progress, range->length);
+    self->how = how;
+    self->progress = how->progress ? how->progress : &self->own;
+    hm_progress_start(self->progress, range->length);
     self->holes = find_holes(backend, range);
     self->preflight = new_preflight(backend, takes_huge_pages(backend));
     populate_read_settings(self);
+    self->check &= takes_room(backend, how->state == HM_STATE_READABLE);
     populate_choose_workers(self);
 }
 
@@ -325,7 +344,7 @@ static gboolean populate_plan(Populate *self, GError **error)
         .shared = backend->backing.shared,
         .writable = backend->writable,
         .own_tmpfs = backend->backing.own_tmpfs,
-        .state = HM_STATE_WRITABLE,
+        .state = self->how->state,
         .page_size = backend->backing.page_size,
         .length = self->range.length,
         .threads = self->threads,
@@ -343,6 +362,9 @@ static gboolean populate_may_roll_back(gpointer data)
 {
     Populate *self = data;
 
+    if (self->how->keep) {
+        return FALSE;
+    }
     self->rolled_back = hm_object_begin_rollback(HOSTMEM_OBJECT(self->backend));
     return self->rolled_back;
 }
@@ -399,11 +421,13 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
         .spawn = self->context ? spawn_from_context : NULL,
         .spawn_data = self->context,
         .cpus = self->cpus,
+        .priority = self->how->priority,
+        .deadline = self->how->deadline,
         .room = self->check ? populate_room : NULL,
         .room_data = self,
         .may_roll_back = populate_may_roll_back,
         .roll_back_data = self,
-        .progress = &backend->progress,
+        .progress = self->progress,
     };
     HmPreallocFailure failure = {0};
     HmPreallocResult result = {0};
@@ -421,23 +445,23 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
     return ok;
 }
 
-static gboolean populate_range(HostmemBackend *backend, const HmRange *range,
-                               GCancellable *cancellable, GError **error)
+gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
+                                   const HmPopulateHow *how,
+                                   GCancellable *cancellable, GError **error)
 {
-    g_autoptr(GMutexLocker) locker =
-        g_mutex_locker_new(&backend->populate_lock);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->populate_lock);
     g_auto(Populate) run = {0};
 
     if (g_cancellable_set_error_if_cancelled(cancellable, error)) {
         return FALSE;
     }
-    populate_init(&run, backend, range);
+    populate_init(&run, self, range, how);
     return populate_plan(&run, error) &&
            (!run.check || populate_promise(&run, error)) &&
            populate_execute(&run, cancellable, error);
 }
 
-static gboolean check_writable(HostmemBackend *self, GError **error)
+gboolean hm_backend_check_writable(HostmemBackend *self, GError **error)
 {
     g_autofree char *what = NULL;
 
@@ -449,29 +473,69 @@ static gboolean check_writable(HostmemBackend *self, GError **error)
                         "cannot preallocate %s: its memory is read-only", what);
 }
 
-gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
-                             GError **error)
-{
-    const HmRange all = {0, self->mapping.length};
-
-    if (!self->reserve) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "'prealloc=on' and 'reserve=off' are incompatible");
-    }
-    return check_writable(self, error) &&
-           populate_range(self, &all, cancellable, error);
-}
-
 gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
                                   guint64 length, GCancellable *cancellable,
                                   GError **error)
 {
+    const HmPopulateHow how = {.state = HM_STATE_WRITABLE};
     HmRange range;
 
     g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
 
     return hm_backend_check_range(self, "populate", offset, length, &range,
                                   error) &&
-           check_writable(self, error) &&
-           populate_range(self, &range, cancellable, error);
+           hm_backend_check_writable(self, error) &&
+           hm_backend_populate_range(self, &range, &how, cancellable, error);
+}
+
+/* Without waiting */
+
+static gpointer populate_main(gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    const HmRange *range = g_task_get_task_data(task);
+    GError *error = NULL;
+
+    if (hostmem_backend_populate(g_task_get_source_object(task), range->offset,
+                                 range->length, g_task_get_cancellable(task),
+                                 &error)) {
+        g_task_return_boolean(task, TRUE);
+    } else {
+        g_task_return_error(task, error);
+    }
+    return NULL;
+}
+
+void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
+                                    guint64 length, GCancellable *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer user_data)
+{
+    const HmRange range = {offset, length};
+    g_autoptr(GError) cause = NULL;
+    GThread *thread;
+    GTask *task;
+
+    g_return_if_fail(HOSTMEM_IS_BACKEND(self));
+
+    task = g_task_new(self, cancellable, callback, user_data);
+    g_task_set_source_tag(task, hostmem_backend_populate_async);
+    g_task_set_check_cancellable(task, FALSE); /* all may be done by then */
+    g_task_set_task_data(task, g_memdup2(&range, sizeof(range)), g_free);
+    thread = g_thread_try_new("hostmem-populate", populate_main, task, &cause);
+    if (!thread) {
+        g_task_return_new_error(task, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT,
+                                "cannot create a thread: %s", cause->message);
+        g_object_unref(task);
+        return;
+    }
+    g_thread_unref(thread);
+}
+
+gboolean hostmem_backend_populate_finish(HostmemBackend *self,
+                                         GAsyncResult *result, GError **error)
+{
+    g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
+
+    return g_task_propagate_boolean(G_TASK(result), error);
 }

@@ -65,7 +65,7 @@ static const HmProp backend_props[] = {
         .kind = HM_PROP_BOOL,
         .flags = HM_PROP_LIVE,
         .offset = HM_PROP_FIELD(HostmemBackend, prealloc),
-        .description = "Populate all pages, writable, before use",
+        .description = "Populate all pages before use",
     },
     {
         .name = "prealloc-threads",
@@ -98,6 +98,43 @@ static const HmProp backend_props[] = {
         .def = TRUE,
         .description = "Refuse at once what cannot fit, rather than run into "
                        "the limit",
+    },
+    {
+        .name = "prealloc-async",
+        .kind = HM_PROP_BOOL,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_async),
+        .description = "Be ready when the memory is backed, and populate it "
+                       "in a job",
+    },
+    {
+        .name = "prealloc-state",
+        .kind = HM_PROP_ENUM,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_state),
+        .def = HOSTMEM_PREALLOC_STATE_WRITABLE,
+        .type = hostmem_prealloc_state_get_type,
+        .type_name = "HostMemPreallocState",
+        .description = "How far prealloc brings the memory",
+    },
+    {
+        .name = "prealloc-deadline",
+        .kind = HM_PROP_UINT32,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_deadline),
+        .description = "Seconds after which populating stops, and what is "
+                       "there stays (0: none)",
+    },
+    {
+        .name = "prealloc-priority",
+        .kind = HM_PROP_ENUM,
+        .flags = HM_PROP_LIVE,
+        .offset = HM_PROP_FIELD(HostmemBackend, prealloc_priority),
+        .def = HOSTMEM_PREALLOC_PRIORITY_NORMAL,
+        .type = hostmem_prealloc_priority_get_type,
+        .type_name = "HostMemPreallocPriority",
+        .description = "Of the populating threads (low: nice 19, idle: when "
+                       "no other thread wants the CPU)",
     },
     HM_BACKEND_SHARE_ROW(FALSE),
     {
@@ -230,6 +267,7 @@ static void hostmem_backend_finalize(GObject *object)
 {
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
+    hm_backend_end_job(self);
     if (hm_object_is_abandoned(HOSTMEM_OBJECT(self))) {
         hm_backend_undo(self);
     } else if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {

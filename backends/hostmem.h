@@ -3,15 +3,17 @@
 
 #include <hostmem/backend.h>
 #include <hostmem/thread-context.h>
+#include "backends/job.h"
 #include "backends/object.h"
 #include "util/mmap.h"
 #include "util/preflight.h"
 #include "util/prealloc.h"
 
 /*
- * The base of all backends, in three files: hostmem.c has the class, its
+ * The base of all backends, in four files: hostmem.c has the class, its
  * properties and what is asked of a ready backend; hostmem-create.c the order
- * of creation and destruction; hostmem-populate.c everything about populating.
+ * of creation and destruction; hostmem-populate.c how memory is populated;
+ * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -27,6 +29,10 @@ struct _HostmemBackend {
     guint32 prealloc_threads;
     GObject *prealloc_context;
     gboolean prealloc_check;
+    gboolean prealloc_async;
+    gint prealloc_state;
+    guint32 prealloc_deadline; /* seconds; 0: none */
+    gint prealloc_priority;
     gboolean share;
     gboolean reserve;
     char *host_nodes;
@@ -40,11 +46,12 @@ struct _HostmemBackend {
     HmIdset *nodes;    /* NULL: not bound */
 
     GMutex populate_lock; /* one populate at a time */
-    HmProgress progress;  /* atomic */
 
     GMutex report_lock; /* guards what follows */
     HostmemPreallocReport report;
+    const HmProgress *progress; /* NULL: nothing runs */
     gint64 started_us;
+    HostmemJob *job; /* (nullable): the last one; changed under change_lock */
 };
 
 /* What differs between the types. */
@@ -114,6 +121,36 @@ void hm_backend_undo(HostmemBackend *self);
  * when nothing is taken.
  */
 gboolean hm_backend_preflight(HostmemBackend *self, GError **error);
-/** Populate all of it for "prealloc". */
+/** What is asked of a populate, besides where. */
+typedef struct {
+    HmPreallocState state;
+    HmPriority priority;
+    gint64 deadline;      /* hm_os_now() microseconds; 0: none */
+    gboolean keep;        /* a failure gives nothing back */
+    HmProgress *progress; /* (nullable): counts there */
+} HmPopulateHow;
+
+/** Blocks; @range is checked. */
+gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
+                                   const HmPopulateHow *how,
+                                   GCancellable *cancellable, GError **error);
+/** Whether it can be written to; the error says what cannot. */
+gboolean hm_backend_check_writable(HostmemBackend *self, GError **error);
+
+/* hostmem-prealloc.c */
+
+/**
+ * hm_backend_prealloc: do for all of it what "prealloc" asks for.
+ *
+ * With "prealloc-async" that is to back it, and to start a job.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_TIMED_OUT (the memory stays as far as it
+ * was populated), or as hostmem_backend_populate()
+ */
 gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
                              GError **error);
+/** "prealloc" did not do all: it reads as off.  A message says why, unless
+ * somebody wanted it so. */
+void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);
+/** Whatever runs for "prealloc" ends, before this returns. */
+void hm_backend_end_job(HostmemBackend *self);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <hostmem/job.h>
 #include <hostmem/object.h>
 
 G_BEGIN_DECLS
@@ -75,6 +76,24 @@ typedef enum {
 } HostmemOnOffAuto;
 #define HOSTMEM_TYPE_ON_OFF_AUTO (hostmem_on_off_auto_get_type())
 GType hostmem_on_off_auto_get_type(void) G_GNUC_CONST;
+
+/** HostmemPreallocState: "prealloc-state", how far memory is brought. */
+typedef enum {
+    HOSTMEM_PREALLOC_STATE_BACKED,
+    HOSTMEM_PREALLOC_STATE_READABLE,
+    HOSTMEM_PREALLOC_STATE_WRITABLE,
+} HostmemPreallocState;
+#define HOSTMEM_TYPE_PREALLOC_STATE (hostmem_prealloc_state_get_type())
+GType hostmem_prealloc_state_get_type(void) G_GNUC_CONST;
+
+/** HostmemPreallocPriority: "prealloc-priority", of the populating threads. */
+typedef enum {
+    HOSTMEM_PREALLOC_PRIORITY_NORMAL,
+    HOSTMEM_PREALLOC_PRIORITY_LOW,
+    HOSTMEM_PREALLOC_PRIORITY_IDLE,
+} HostmemPreallocPriority;
+#define HOSTMEM_TYPE_PREALLOC_PRIORITY (hostmem_prealloc_priority_get_type())
+GType hostmem_prealloc_priority_get_type(void) G_GNUC_CONST;
 
 /**
  * Returns: (transfer none): the first byte; NULL before creation is complete.
@@ -159,6 +178,32 @@ void hostmem_backend_get_report(HostmemBackend *self,
 gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
                                   guint64 length, GCancellable *cancellable,
                                   GError **error);
+
+/**
+ * hostmem_backend_populate_async: the same, without waiting.
+ *
+ * @callback runs in the thread-default main context of the caller.  The
+ * backend lives until then; cancel to be rid of it earlier.
+ */
+void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
+                                    guint64 length, GCancellable *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer user_data);
+/** Returns: as hostmem_backend_populate(), and %HOSTMEM_ERROR_LIMIT */
+gboolean hostmem_backend_populate_finish(HostmemBackend *self,
+                                         GAsyncResult *result, GError **error);
+
+/**
+ * hostmem_backend_get_job: the background population of @self.
+ *
+ * With "prealloc-async" a backend is ready when its memory is backed, and a
+ * job populates it.  The job gives nothing back, because the memory may be in
+ * use: what it populated before it failed, was cancelled or met the deadline
+ * stays.  "prealloc" then reads as off, and can be set on again to go on.
+ *
+ * Returns: (transfer full) (nullable): the last job, until it is dismissed
+ */
+HostmemJob *hostmem_backend_get_job(HostmemBackend *self);
 
 /**
  * hostmem_backend_discard: give the pages of a range back to the host.

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * "prealloc" brings all of the memory to "prealloc-state" within
+ * "prealloc-deadline".  With "prealloc-async" the caller waits only until the
+ * memory is backed, so that no later touch fails for lack of storage; the page
+ * tables are filled by a job.  Private memory, and memory that is mapped
+ * read-only, is populated by the job alone: the first has no backed state, and
+ * the second has what its file has.
+ *
+ * While a job runs the backend is in somebody's hands, who may have written
+ * anywhere.  So a job never gives pages back, whatever happens to it.
+ *
+ * "prealloc" reads as on from when it is asked for until a job has to stop
+ * early.
+ */
+#include "backends/hostmem.h"
+#include "util/error.h"
+#include "util/os.h"
+
+static const HmPreallocState states[] = {
+    [HOSTMEM_PREALLOC_STATE_BACKED] = HM_STATE_BACKED,
+    [HOSTMEM_PREALLOC_STATE_READABLE] = HM_STATE_READABLE,
+    [HOSTMEM_PREALLOC_STATE_WRITABLE] = HM_STATE_WRITABLE,
+};
+
+static const HmPriority priorities[] = {
+    [HOSTMEM_PREALLOC_PRIORITY_NORMAL] = HM_PRIORITY_NORMAL,
+    [HOSTMEM_PREALLOC_PRIORITY_LOW] = HM_PRIORITY_LOW,
+    [HOSTMEM_PREALLOC_PRIORITY_IDLE] = HM_PRIORITY_IDLE,
+};
+
+/* Settings, and whether they go together */
+
+/* Returns: whether it is to be done in a job */
+static gboolean read_settings(HostmemBackend *self, HmPopulateHow *how)
+{
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&HOSTMEM_OBJECT(self)->value_lock);
+    gint64 seconds = self->prealloc_deadline;
+
+    *how = (HmPopulateHow){
+        .state = states[self->prealloc_state],
+        .priority = priorities[self->prealloc_priority],
+        .deadline = seconds ? hm_os_now() + seconds * G_USEC_PER_SEC : 0,
+    };
+    return self->prealloc_async;
+}
+
+/* Whether storage can be had before the page tables. */
+static gboolean has_backed_state(const HostmemBackend *self)
+{
+    return self->backing.shared || self->backing.kind == HM_MEM_HUGETLB;
+}
+
+static gboolean check_backed(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (has_backed_state(self)) {
+        return TRUE;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
+                        "'prealloc-state=backed' is not possible for %s: "
+                        "private memory has no backed state",
+                        what);
+}
+
+static gboolean check(HostmemBackend *self, HmPreallocState state,
+                      GError **error)
+{
+    if (!self->reserve) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'prealloc=on' and 'reserve=off' are incompatible");
+    }
+    if (state != HM_STATE_READABLE && !hm_backend_check_writable(self, error)) {
+        return FALSE;
+    }
+    return state != HM_STATE_BACKED || check_backed(self, error);
+}
+
+/* Doing it */
+
+static gboolean populate_all(HostmemBackend *self, const HmPopulateHow *how,
+                             GCancellable *cancellable, GError **error)
+{
+    const HmRange all = {0, self->mapping.length};
+
+    return hm_backend_populate_range(self, &all, how, cancellable, error);
+}
+
+/* Waits for change_lock: a change that has just turned "prealloc" on has to
+ * store that first. */
+void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
+{
+    HostmemObject *object = HOSTMEM_OBJECT(self);
+    g_autofree char *what = hm_object_describe(object);
+
+    if (!g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        g_message("%s: %s", what, why->message);
+    }
+    g_mutex_lock(&object->change_lock);
+    g_mutex_lock(&object->value_lock);
+    self->prealloc = FALSE;
+    g_mutex_unlock(&object->value_lock);
+    g_mutex_unlock(&object->change_lock);
+}
+
+/* A HmJobFunc. */
+static gboolean run_job(HostmemJob *job, gpointer data, GError **error)
+{
+    HostmemBackend *self = data;
+    GError *why = NULL;
+    HmPopulateHow how;
+
+    read_settings(self, &how);
+    how.keep = TRUE;
+    how.progress = hm_job_get_progress(job);
+    if (populate_all(self, &how, hm_job_get_cancellable(job), &why)) {
+        return TRUE;
+    }
+    hm_backend_prealloc_stopped(self, why);
+    g_propagate_error(error, why);
+    return FALSE;
+}
+
+/* (transfer full) (nullable) */
+static HostmemJob *replace_job(HostmemBackend *self, HostmemJob *job)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->report_lock);
+    HostmemJob *old = self->job;
+
+    self->job = job;
+    return old;
+}
+
+void hm_backend_end_job(HostmemBackend *self)
+{
+    g_autoptr(HostmemJob) job = replace_job(self, NULL);
+
+    if (job) {
+        hm_job_end(job);
+    }
+}
+
+static gboolean start_job(HostmemBackend *self, GError **error)
+{
+    g_autoptr(HostmemJob) job =
+        hm_job_new(HOSTMEM_OBJECT(self), self->mapping.length);
+
+    hm_backend_end_job(self);
+    if (!hm_job_start(job, run_job, self, error)) {
+        return FALSE;
+    }
+    replace_job(self, g_steal_pointer(&job));
+    return TRUE;
+}
+
+static gboolean back(HostmemBackend *self, GCancellable *cancellable,
+                     GError **error)
+{
+    const HmPopulateHow how = {.state = HM_STATE_BACKED};
+
+    return !has_backed_state(self) || !self->writable ||
+           populate_all(self, &how, cancellable, error);
+}
+
+gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
+                             GError **error)
+{
+    HmPopulateHow how;
+    gboolean in_job = read_settings(self, &how);
+
+    if (!check(self, how.state, error)) {
+        return FALSE;
+    }
+    if (!in_job || how.state == HM_STATE_BACKED) {
+        return populate_all(self, &how, cancellable, error);
+    }
+    return back(self, cancellable, error) && start_job(self, error);
+}
+
+HostmemJob *hostmem_backend_get_job(HostmemBackend *self)
+{
+    g_autoptr(GMutexLocker) locker = NULL;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), NULL);
+
+    locker = g_mutex_locker_new(&self->report_lock);
+    if (!self->job || hostmem_job_get_status(self->job) == HOSTMEM_JOB_NULL) {
+        return NULL;
+    }
+    return g_object_ref(self->job);
+}
