@@ -95,7 +95,8 @@ static const HmQmpType type_memdev =
            {"dump", &hm_qmp_type_bool}, {"prealloc", &hm_qmp_type_bool},
            {"share", &hm_qmp_type_bool}, {"reserve", &hm_qmp_type_bool},
            {"host-nodes", &type_int_list}, {"policy", &type_policy},
-           {"page-size", &hm_qmp_type_int},
+           {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
+           {"populated-size", &hm_qmp_type_int},
            {"prealloc-method", &hm_qmp_type_str, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 

@@ -60,13 +60,12 @@ void hm_qmp_run_object_del(HmQmpCall *call)
 
 /* query-memdev */
 
-static json_t *describe_backend(HmQmpCall *call, HostmemObject *object)
+static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
 {
     static const char *const members[] = {
-        "id",    "type",    "size",       "merge",  "dump",     "prealloc",
-        "share", "reserve", "host-nodes", "policy", "page-size"};
-    const HmPropLinks *links =
-        hm_registry_links(hm_qmp_server_get_registry(call->server));
+        "id",        "type",        "size",          "merge",      "dump",
+        "prealloc",  "share",       "reserve",       "host-nodes", "policy",
+        "page-size", "backed-size", "populated-size"};
     json_t *entry = json_object();
     HostmemPreallocReport report;
 
@@ -83,18 +82,38 @@ static json_t *describe_backend(HmQmpCall *call, HostmemObject *object)
     return entry;
 }
 
+/* A HmQmpWorkFunc. */
+static json_t *describe_backends(HmQmpCall *call, GPtrArray *backends,
+                                 GObject *target G_GNUC_UNUSED,
+                                 GCancellable *cancellable G_GNUC_UNUSED,
+                                 GError **error G_GNUC_UNUSED)
+{
+    const HmPropLinks *links =
+        hm_registry_links(hm_qmp_server_get_registry(call->server));
+    json_t *list = json_array();
+
+    for (guint i = 0; i < backends->len; i++) {
+        json_array_append_new(
+            list, describe_backend(g_ptr_array_index(backends, i), links));
+    }
+    return list;
+}
+
+/* Sizes are measured.  What is about to be removed is not held up by that. */
 void hm_qmp_run_query_memdev(HmQmpCall *call)
 {
     g_autoptr(GPtrArray) objects =
         hostmem_registry_list(hm_qmp_server_get_registry(call->server));
-    json_t *list = json_array();
+    HmQmpWork *work = hm_qmp_server_get_work(call->server);
+    GPtrArray *backends = g_ptr_array_new_with_free_func(g_object_unref);
 
     for (guint i = 0; i < objects->len; i++) {
         HostmemObject *object = g_ptr_array_index(objects, i);
 
-        if (HOSTMEM_IS_BACKEND(object)) {
-            json_array_append_new(list, describe_backend(call, object));
+        if (HOSTMEM_IS_BACKEND(object) &&
+            !hm_qmp_work_is_awaited(work, object)) {
+            g_ptr_array_add(backends, g_object_ref(object));
         }
     }
-    hm_qmp_call_return(call, list);
+    hm_qmp_work_start(work, call, backends, NULL, describe_backends);
 }

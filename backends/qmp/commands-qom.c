@@ -33,14 +33,20 @@ void hm_qmp_run_qom_list(HmQmpCall *call)
 
 /* qom-get */
 
-static json_t *get(HmQmpCall *call, HostmemObject *object,
-                   GObject *target G_GNUC_UNUSED,
-                   GCancellable *cancellable G_GNUC_UNUSED, GError **error)
+static json_t *get(HmQmpCall *call, HostmemObject *object, GError **error)
 {
     HostmemRegistry *registry = hm_qmp_server_get_registry(call->server);
 
     return hm_object_get_json(object, hm_qmp_call_string(call, "property"),
                               hm_registry_links(registry), error);
+}
+
+/* A HmQmpWorkFunc. */
+static json_t *measure(HmQmpCall *call, GPtrArray *objects,
+                       GObject *target G_GNUC_UNUSED,
+                       GCancellable *cancellable G_GNUC_UNUSED, GError **error)
+{
+    return get(call, g_ptr_array_index(objects, 0), error);
 }
 
 /* What is computed may ask the kernel about every page: not in the loop. */
@@ -57,11 +63,11 @@ static void get_of_object(HmQmpCall *call, HostmemObject *object)
     json_t *value;
 
     if (is_measured(object, hm_qmp_call_string(call, "property"))) {
-        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call, object,
-                          NULL, get);
+        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call,
+                          hm_qmp_work_objects(object), NULL, measure);
         return;
     }
-    value = get(call, object, NULL, NULL, &error);
+    value = get(call, object, &error);
     hm_qmp_call_end(call, value, error);
 }
 
@@ -115,9 +121,11 @@ static GObject *give_target(const char *path G_GNUC_UNUSED, gpointer data,
     return data;
 }
 
-static json_t *set(HmQmpCall *call, HostmemObject *object, GObject *target,
+/* A HmQmpWorkFunc. */
+static json_t *set(HmQmpCall *call, GPtrArray *objects, GObject *target,
                    GCancellable *cancellable, GError **error)
 {
+    HostmemObject *object = g_ptr_array_index(objects, 0);
     const HmPropLinks links = {.find = give_target, .data = target};
 
     if (!hm_object_set_json(object, hm_qmp_call_string(call, "property"),
@@ -136,8 +144,8 @@ static void set_of_object(HmQmpCall *call, HostmemObject *object)
     if (error) {
         hm_qmp_call_fail(call, error);
     } else {
-        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call, object,
-                          target, set);
+        hm_qmp_work_start(hm_qmp_server_get_work(call->server), call,
+                          hm_qmp_work_objects(object), target, set);
     }
 }
 

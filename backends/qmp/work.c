@@ -10,7 +10,7 @@
  * and nothing else.  Its last act is to attach a source to the registry's main
  * context; there the thread is joined and the call ends.
  *
- * An item keeps its object alive.  Removing the object meanwhile would answer
+ * An item keeps its objects alive.  Removing one meanwhile would answer
  * before the memory is gone, and the item would unmap it in the main loop; so
  * object-del waits here first.
  */
@@ -18,8 +18,8 @@
 typedef struct {
     HmQmpWork *owner;
     HmQmpCall *call;
-    HostmemObject *object; /* owned */
-    GObject *target;       /* owned, (nullable) */
+    GPtrArray *objects; /* owned */
+    GObject *target;    /* owned, (nullable) */
     HmQmpWorkFunc func;
     GCancellable *cancellable;
     GThread *thread;
@@ -47,7 +47,7 @@ static void item_free(gpointer data)
 
     g_clear_object(&item->target);
     g_clear_pointer(&item->done, g_source_unref);
-    g_object_unref(item->object);
+    g_ptr_array_unref(item->objects);
     g_object_unref(item->cancellable);
     g_free(item);
 }
@@ -78,14 +78,14 @@ static gboolean is_worked_on(HmQmpWork *self, HostmemObject *object)
     for (guint i = 0; i < self->items->len; i++) {
         Item *item = g_ptr_array_index(self->items, i);
 
-        if (item->object == object) {
+        if (g_ptr_array_find(item->objects, object, NULL)) {
             return TRUE;
         }
     }
     return FALSE;
 }
 
-static gboolean is_awaited(HmQmpWork *self, HostmemObject *object)
+gboolean hm_qmp_work_is_awaited(HmQmpWork *self, HostmemObject *object)
 {
     for (guint i = 0; i < self->waiters->len; i++) {
         if (g_array_index(self->waiters, Waiter, i).object == object) {
@@ -140,7 +140,7 @@ static gpointer item_main(gpointer data)
 {
     Item *item = data;
 
-    item->value = item->func(item->call, item->object, item->target,
+    item->value = item->func(item->call, item->objects, item->target,
                              item->cancellable, &item->error);
     g_source_attach(item->done, item->owner->context);
     return NULL;
@@ -159,20 +159,30 @@ static gboolean start_thread(Item *item)
                         "cannot create a thread: %s", cause->message);
 }
 
-void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, HostmemObject *object,
+GPtrArray *hm_qmp_work_objects(HostmemObject *object)
+{
+    GPtrArray *objects = g_ptr_array_new_with_free_func(g_object_unref);
+
+    g_ptr_array_add(objects, g_object_ref(object));
+    return objects;
+}
+
+void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, GPtrArray *objects,
                        GObject *target, HmQmpWorkFunc func)
 {
     Item *item = g_new0(Item, 1);
 
     item->owner = self;
     item->call = call;
-    item->object = g_object_ref(object);
+    item->objects = objects;
     item->target = target ? g_object_ref(target) : NULL;
     item->func = func;
     item->cancellable = g_cancellable_new();
-    /* Or a client could put off the removal of the object for ever. */
-    if (is_awaited(self, object)) {
-        g_cancellable_cancel(item->cancellable);
+    /* Or a client could put off the removal of an object for ever. */
+    for (guint i = 0; i < objects->len; i++) {
+        if (hm_qmp_work_is_awaited(self, g_ptr_array_index(objects, i))) {
+            g_cancellable_cancel(item->cancellable);
+        }
     }
     g_ptr_array_add(self->items, item);
     hm_qmp_progress_begin(self->progress);
@@ -196,7 +206,7 @@ gboolean hm_qmp_work_cancel(HmQmpWork *self, HostmemObject *object,
     for (guint i = 0; i < self->items->len; i++) {
         Item *item = g_ptr_array_index(self->items, i);
 
-        if (item->object == object) {
+        if (g_ptr_array_find(item->objects, object, NULL)) {
             g_cancellable_cancel(item->cancellable);
         }
     }

@@ -14,11 +14,12 @@ typedef struct HmQmpWork HmQmpWork;
 
 /**
  * Runs in a thread of its own.
+ * @objects: (element-type HostmemObject): of hm_qmp_work_start()
  * @target: (nullable): what the call's "value" names, when it names an object
  *
  * Returns: (transfer full): what the call returns, or NULL with an error
  */
-typedef json_t *(*HmQmpWorkFunc)(HmQmpCall *call, HostmemObject *object,
+typedef json_t *(*HmQmpWorkFunc)(HmQmpCall *call, GPtrArray *objects,
                                  GObject *target, GCancellable *cancellable,
                                  GError **error);
 
@@ -27,8 +28,13 @@ HmQmpWork *hm_qmp_work_new(HmQmpProgress *progress);
 /** Pre: nothing is under way. */
 void hm_qmp_work_free(HmQmpWork *self);
 
-/** Run @func on @object and end the call with what it gives. */
-void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, HostmemObject *object,
+/** (transfer full): for hm_qmp_work_start(). */
+GPtrArray *hm_qmp_work_objects(HostmemObject *object);
+/**
+ * hm_qmp_work_start: run @func and end the call with what it gives.
+ * @objects: (transfer full) (element-type HostmemObject): with references
+ */
+void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, GPtrArray *objects,
                        GObject *target, HmQmpWorkFunc func);
 
 /**
@@ -40,6 +46,8 @@ void hm_qmp_work_start(HmQmpWork *self, HmQmpCall *call, HostmemObject *object,
 gboolean hm_qmp_work_cancel(HmQmpWork *self, HostmemObject *object,
                             void (*func)(gpointer user_data),
                             gpointer user_data);
+/** Whether somebody waits for the end of all work on @object. */
+gboolean hm_qmp_work_is_awaited(HmQmpWork *self, HostmemObject *object);
 void hm_qmp_work_cancel_all(HmQmpWork *self);
 /** Cancel all and wait for it: within the time that cancelling takes. */
 void hm_qmp_work_end_all(HmQmpWork *self);
