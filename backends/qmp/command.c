@@ -2,11 +2,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/qmp/command.h"
+#include "backends/qmp/event.h"
 
 /* Arguments */
 
 static const HmProp capabilities_rows[] = {
     {.name = "enable", .kind = HM_PROP_ANY, .type_name = "[QMPCapability]"},
+};
+
+static const HmProp job_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
 
 static const HmProp object_del_rows[] = {
@@ -89,6 +94,17 @@ static const HmQmpType type_type = OBJECT(
     {"abstract", &hm_qmp_type_bool, TRUE}, {"parent", &hm_qmp_type_str, TRUE});
 static const HmQmpType type_type_list = ARRAY_OF(type_type);
 
+static const HmQmpType type_job_type = {
+    .kind = HM_QMP_ENUM,
+    .name = "JobType",
+    .values = (const char *const[]){"prealloc", NULL},
+};
+static const HmQmpType type_job = OBJECT(
+    "JobInfo", {"id", &hm_qmp_type_str}, {"type", &type_job_type},
+    {"status", &hm_qmp_type_job_status}, {"current-progress", &hm_qmp_type_int},
+    {"total-progress", &hm_qmp_type_int}, {"error", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_job_list = ARRAY_OF(type_job);
+
 static const HmQmpType type_memdev =
     OBJECT("Memdev", {"id", &hm_qmp_type_str}, {"type", &hm_qmp_type_str},
            {"size", &hm_qmp_type_int}, {"merge", &hm_qmp_type_bool},
@@ -126,6 +142,9 @@ static const HmQmpType type_schema_list = ARRAY_OF(type_schema);
 #define ROWS(table) .rows = (table), .n_rows = G_N_ELEMENTS(table)
 
 static const HmQmpCommand commands[] = {
+    {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
+    {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
+     .flags = HM_QMP_OOB},
     {"object-add", hm_qmp_run_object_add, .flags = HM_QMP_OPTIONS},
     {"object-del", hm_qmp_run_object_del, ROWS(object_del_rows),
      .flags = HM_QMP_OOB},
@@ -142,6 +161,7 @@ static const HmQmpCommand commands[] = {
     {"qom-set", hm_qmp_run_qom_set, ROWS(qom_set_rows)},
     {"query-commands", hm_qmp_run_query_commands, NULL, 0, &type_command_list,
      HM_QMP_OOB},
+    {"query-jobs", hm_qmp_run_query_jobs, NULL, 0, &type_job_list, HM_QMP_OOB},
     {"query-memdev", hm_qmp_run_query_memdev, NULL, 0, &type_memdev_list,
      HM_QMP_OOB},
     {"query-qmp-schema", hm_qmp_run_query_schema, NULL, 0, &type_schema_list,

@@ -28,6 +28,11 @@ const HmQmpCommand *hm_qmp_command_find(const char *name);
 
 /* What the rows run, by file. */
 
+/* commands-job.c */
+void hm_qmp_run_job_cancel(HmQmpCall *call);
+void hm_qmp_run_job_dismiss(HmQmpCall *call);
+void hm_qmp_run_query_jobs(HmQmpCall *call);
+
 /* commands-object.c */
 void hm_qmp_run_object_add(HmQmpCall *call);
 void hm_qmp_run_object_del(HmQmpCall *call);

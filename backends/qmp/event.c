@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/qmp/event.h"
 
+const HmQmpType hm_qmp_type_job_status = {
+    .kind = HM_QMP_ENUM,
+    .name = "JobStatus",
+    .values = (const char *const[]){"created", "running", "aborting",
+                                    "concluded", "null", NULL},
+};
+
+static const HmQmpMember job_members[] = {
+    {"id", &hm_qmp_type_str},
+    {"status", &hm_qmp_type_job_status},
+    {NULL},
+};
+
+static const HmQmpType type_job_change = {
+    .kind = HM_QMP_OBJECT,
+    .name = "JobStatusChangeEvent",
+    .members = job_members,
+};
+
 static const char *const shutdown_causes[] = {
     "none", "host-error", "host-qmp-quit", "host-signal", NULL};
 
@@ -36,6 +55,7 @@ static const HmQmpType type_progress = {
 };
 
 static const HmQmpEvent events[] = {
+    {HM_QMP_EVENT_JOB, &type_job_change},
     {HM_QMP_EVENT_PROGRESS, &type_progress},
     {HM_QMP_EVENT_SHUTDOWN, &type_shutdown},
 };

@@ -9,8 +9,12 @@ typedef struct {
     const HmQmpType *data;
 } HmQmpEvent;
 
+#define HM_QMP_EVENT_JOB      "JOB_STATUS_CHANGE"
 #define HM_QMP_EVENT_PROGRESS "MEMORY_PREALLOC_PROGRESS"
 #define HM_QMP_EVENT_SHUTDOWN "SHUTDOWN"
+
+/** QEMU's JobStatus, those of its words that a job here comes to. */
+extern const HmQmpType hm_qmp_type_job_status;
 
 /** The rows of all events; *@n says how many. */
 const HmQmpEvent *hm_qmp_events(guint *n);

@@ -37,6 +37,18 @@ static void tell_all(HmQmpProgress *self, GPtrArray *objects)
     }
 }
 
+static gboolean has_running_jobs(HostmemRegistry *registry)
+{
+    g_autoptr(GPtrArray) jobs = hostmem_registry_list_jobs(registry);
+
+    for (guint i = 0; i < jobs->len; i++) {
+        if (!hostmem_job_is_over(g_ptr_array_index(jobs, i))) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static gboolean on_tick(gpointer user_data)
 {
     HmQmpProgress *self = user_data;
@@ -46,7 +58,7 @@ static gboolean on_tick(gpointer user_data)
 
     tell_all(self, pending);
     tell_all(self, ready);
-    if (pending->len || self->begun) {
+    if (pending->len || self->begun || has_running_jobs(registry)) {
         return G_SOURCE_CONTINUE;
     }
     g_clear_pointer(&self->timer, g_source_unref);

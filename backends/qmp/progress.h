@@ -7,7 +7,7 @@
  * HmQmpProgress: one event a second for each backend that populates.
  *
  * Looks at the backends by a timer that runs while somebody has begun, and
- * not ended, what may populate, or while objects are being created.
+ * not ended, what may populate, or while objects are being created or jobs run.
  */
 typedef struct HmQmpProgress HmQmpProgress;
 
@@ -15,7 +15,7 @@ typedef struct HmQmpProgress HmQmpProgress;
 HmQmpProgress *hm_qmp_progress_new(HostmemQmpServer *server);
 void hm_qmp_progress_free(HmQmpProgress *self);
 
-/** Look whether objects are being created, from now on. */
+/** Look whether objects are being created or jobs run, from now on. */
 void hm_qmp_progress_watch(HmQmpProgress *self);
 /** A live object may populate until hm_qmp_progress_end(). */
 void hm_qmp_progress_begin(HmQmpProgress *self);

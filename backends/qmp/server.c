@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/job.h"
 #include "backends/qmp/door.h"
 #include "backends/qmp/event.h"
 #include "backends/qmp/server.h"
@@ -88,6 +89,16 @@ static void hostmem_qmp_server_init(HostmemQmpServer *self)
     self->work = hm_qmp_work_new(self->progress);
 }
 
+static void on_job_changed(HostmemRegistry *registry G_GNUC_UNUSED,
+                           HostmemJob *job, HostmemJobStatus status,
+                           HostmemQmpServer *self)
+{
+    hm_qmp_server_emit(self, HM_QMP_EVENT_JOB,
+                       json_pack("{s:s,s:s}", "id", hostmem_job_get_id(job),
+                                 "status", hm_job_status_name(status)));
+    hm_qmp_progress_watch(self->progress);
+}
+
 HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry)
 {
     HostmemQmpServer *self;
@@ -96,6 +107,8 @@ HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry)
 
     self = g_object_new(HOSTMEM_TYPE_QMP_SERVER, NULL);
     self->registry = g_object_ref(registry);
+    g_signal_connect_object(registry, "job-changed", G_CALLBACK(on_job_changed),
+                            self, 0);
     return self;
 }
 
