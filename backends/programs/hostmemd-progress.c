@@ -23,23 +23,32 @@ struct HmProgress {
     guint timer;
 };
 
-/* (nullable): the first backend whose memory is being populated. */
+/* (nullable): the first of them that populates. */
+static HostmemObject *find_running_in(GPtrArray *objects,
+                                      HostmemPreallocReport *report)
+{
+    for (guint i = 0; i < objects->len; i++) {
+        if (!HOSTMEM_IS_BACKEND(objects->pdata[i])) {
+            continue;
+        }
+        hostmem_backend_get_report(objects->pdata[i], report);
+        if (report->running && report->total) {
+            return objects->pdata[i];
+        }
+    }
+    return NULL;
+}
+
+/* (nullable): a backend whose memory is being populated. */
 static HostmemObject *find_running(HmProgress *self,
                                    HostmemPreallocReport *report)
 {
     g_autoptr(GPtrArray) pending =
         hostmem_registry_list_pending(self->registry);
+    g_autoptr(GPtrArray) ready = hostmem_registry_list(self->registry);
+    HostmemObject *object = find_running_in(pending, report);
 
-    for (guint i = 0; i < pending->len; i++) {
-        if (!HOSTMEM_IS_BACKEND(pending->pdata[i])) {
-            continue;
-        }
-        hostmem_backend_get_report(pending->pdata[i], report);
-        if (report->running && report->total) {
-            return pending->pdata[i];
-        }
-    }
-    return NULL;
+    return object ? object : find_running_in(ready, report);
 }
 
 static char *time_left(const HostmemPreallocReport *report)

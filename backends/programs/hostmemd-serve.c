@@ -9,6 +9,7 @@
  *
  *   starting   sockets are open, objects are created one by one
  *   serving    all are there, pidfile written, --run's command started
+ *   ready      no job populates any more
  *   leaving    what is under way is cancelled, then everything is given back
  *
  * One GMainLoop runs from starting to leaving, so that clients and signals
@@ -32,7 +33,7 @@ typedef struct {
 struct Daemon {
     const HmOptions *options;
     GMainLoop *loop;
-    GCancellable *starting; /* NULL once serving */
+    GCancellable *starting; /* NULL once ready */
     HostmemRegistry *registry;
     HostmemQmpServer *server;
     HmDoors *doors;
@@ -111,7 +112,18 @@ static gboolean release_starter(Daemon *self, GError **error)
     return hm_daemonize_ready(self->ready_fd, error);
 }
 
-/* All objects are there. */
+/* Whether the terminal stays ours when all objects are there. */
+static gboolean shows_jobs(const Daemon *self)
+{
+    return !self->options->run && !self->options->daemonize;
+}
+
+static void end_start(Daemon *self)
+{
+    g_clear_pointer(&self->progress, hm_progress_free);
+    g_clear_object(&self->starting);
+}
+
 static gboolean begin_serving(Daemon *self, GError **error)
 {
     const HmOptions *options = self->options;
@@ -120,6 +132,10 @@ static gboolean begin_serving(Daemon *self, GError **error)
         !(self->pidfile = hm_pidfile_new(options->pidfile, error))) {
         return FALSE;
     }
+    if (shows_jobs(self)) {
+        return TRUE;
+    }
+    end_start(self);
     if (!options->quiet && !print_table(self, error)) {
         return FALSE;
     }
@@ -130,16 +146,6 @@ static gboolean begin_serving(Daemon *self, GError **error)
     return !options->daemonize || release_starter(self, error);
 }
 
-static gboolean start_serving(Daemon *self, GAsyncResult *result,
-                              GError **error)
-{
-    gboolean created = hm_startup_finish(result, error);
-
-    g_clear_pointer(&self->progress, hm_progress_free);
-    g_clear_object(&self->starting);
-    return created && begin_serving(self, error);
-}
-
 /* Whoever sent quit got what it wanted, unless somebody else still waits. */
 static gboolean may_quit_early(const Daemon *self)
 {
@@ -148,22 +154,61 @@ static gboolean may_quit_early(const Daemon *self)
            !options->run && !options->daemonize;
 }
 
+static void fail_interrupted(Daemon *self)
+{
+    g_autoptr(GError) error =
+        g_error_new(G_IO_ERROR, G_IO_ERROR_CANCELLED,
+                    "interrupted before the memory was ready");
+
+    fail(self, error);
+}
+
+/* A job that failed has said why; the memory is there nevertheless. */
+static void on_ready(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
+                     gpointer data)
+{
+    Daemon *self = data;
+    const HmOptions *options = self->options;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) table_error = NULL;
+    gboolean populated = hm_jobs_wait_finish(result, &error);
+
+    end_start(self);
+    if (self->reason && options->once) {
+        fail_interrupted(self);
+    } else if (self->reason) {
+        g_main_loop_quit(self->loop);
+    } else if (!options->quiet && !print_table(self, &table_error)) {
+        fail(self, table_error);
+    } else if (options->once && !populated) {
+        fail(self, error);
+    } else if (options->once) {
+        g_main_loop_quit(self->loop);
+    }
+}
+
+static void fail_start(Daemon *self, const GError *error)
+{
+    end_start(self);
+    if (!self->reason) {
+        fail(self, error);
+    } else if (may_quit_early(self)) {
+        g_main_loop_quit(self->loop);
+    } else {
+        fail_interrupted(self);
+    }
+}
+
 static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
                        gpointer data)
 {
     Daemon *self = data;
     g_autoptr(GError) error = NULL;
-    gboolean serving = start_serving(self, result, &error);
 
-    if (!serving && self->reason) {
-        g_clear_error(&error);
-        g_set_error(&error, G_IO_ERROR, G_IO_ERROR_CANCELLED,
-                    "interrupted before the memory was ready");
-    }
-    if (!serving && !may_quit_early(self)) {
-        fail(self, error);
-    } else if (!serving || self->options->once) {
-        g_main_loop_quit(self->loop);
+    if (!hm_startup_finish(result, &error) || !begin_serving(self, &error)) {
+        fail_start(self, error);
+    } else if (shows_jobs(self)) {
+        hm_jobs_wait_async(self->registry, self->starting, on_ready, self);
     }
 }
 

@@ -124,6 +124,18 @@ void hm_startup_async(HostmemRegistry *registry, GPtrArray *objects,
 /** Returns: FALSE with the creation's error, "-object TEXT: " before it */
 gboolean hm_startup_finish(GAsyncResult *result, GError **error);
 
+/* What goes on in the background: hostmemd-jobs.c */
+
+/**
+ * hm_jobs_wait_async: until no job is at work.
+ *
+ * Cancelling cancels the jobs.
+ */
+void hm_jobs_wait_async(HostmemRegistry *registry, GCancellable *cancellable,
+                        GAsyncReadyCallback callback, gpointer user_data);
+/** Returns: FALSE with the error of a job that failed, its id before it */
+gboolean hm_jobs_wait_finish(GAsyncResult *result, GError **error);
+
 /* Words for people: hostmemd-text.c */
 
 /** Returns: (transfer full): "4 KiB", "1.50 GiB" */
@@ -144,7 +156,7 @@ gboolean hm_text_put(FILE *stream, const char *text, GError **error);
 
 typedef struct HmProgress HmProgress;
 
-/** Starts to show what the registry is creating; @registry is borrowed. */
+/** Starts to show what the registry populates; @registry is borrowed. */
 HmProgress *hm_progress_new(HostmemRegistry *registry);
 /** Stops, and leaves no half line behind. */
 void hm_progress_free(HmProgress *self);
