@@ -84,6 +84,14 @@ def test_file_that_fills_tmpfs():
         assert result.returncode == 0, result
 
 
+def test_as_many_huge_pages_as_the_pool_has():
+    """Workers do not mistake each other's pages for missing ones."""
+    with harness.need_huge_pages(64):
+        for _ in range(8):
+            result = run_once("memfd", 128, ",hugetlb=on,prealloc-threads=2")
+            assert result.returncode == 0, result
+
+
 def test_more_huge_pages_than_the_pool_has():
     with harness.need_huge_pages(2):
         assert_refused(run_once("memfd", 8, ",hugetlb=on"),
