@@ -230,7 +230,6 @@ static gboolean identify(HmBacking *made, const HmBackingFileOptions *options,
     if (ret < 0) {
         return open_error(error, -ret, options);
     }
-    made->was_empty = st->st_blocks == 0 && !S_ISCHR(st->st_mode);
     return TRUE;
 }
 

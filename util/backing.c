@@ -118,7 +118,6 @@ gboolean hm_backing_init_anon(HmBacking *self, guint64 size, GError **error)
 
     made.kind = HM_MEM_ANON;
     made.page_size = hm_os_page_size();
-    made.was_empty = TRUE;
     if (!hm_backing_round_size(size, made.page_size, &made.length, error)) {
         return FALSE;
     }
@@ -149,7 +148,6 @@ static HmBacking own_file(int fd, HmMemKind kind, guint64 size, gsize page_size,
         .length = size,
         .page_size = page_size,
         .shared = shared,
-        .was_empty = TRUE,
     };
 }
 

@@ -27,7 +27,6 @@ typedef struct {
     gboolean own_tmpfs; /* on our private huge=always tmpfs */
     gboolean created;   /* we created @path */
     gboolean resized;   /* it was 0 bytes long, we gave it its length */
-    gboolean was_empty; /* no storage behind the range when it was opened */
     char *path;         /* owned; for messages and unlink; NULL without name */
 } HmBacking;
 

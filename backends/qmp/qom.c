@@ -69,12 +69,6 @@ gboolean hm_qom_find(HostmemRegistry *registry, const char *path,
     return FALSE;
 }
 
-const char *hm_qom_type(const HmQomNode *node)
-{
-    return node->object ? hostmem_object_get_type_name(node->object)
-                        : "container";
-}
-
 /* Lists */
 
 json_t *hm_qom_describe(const char *name, const char *type,

@@ -24,9 +24,6 @@ typedef struct {
 gboolean hm_qom_find(HostmemRegistry *registry, const char *path,
                      HmQomNode *node, GError **error);
 
-/** QOM's name of the node's type: (transfer none). */
-const char *hm_qom_type(const HmQomNode *node);
-
 /** The properties and children of a node, as qom-list returns them. */
 json_t *hm_qom_list(HostmemRegistry *registry, const HmQomNode *node);
 

@@ -19,7 +19,6 @@ static void test_missing_file_is_made(HmTestFile *self)
     options.offset = 2 * hm_os_page_size();
     backing = hm_test_file_open(&options);
     g_assert_true(backing.created);
-    g_assert_true(backing.was_empty);
     g_assert_cmpuint(backing.length, ==, 4 * hm_os_page_size());
     g_assert_cmpuint(backing.offset, ==, 2 * hm_os_page_size());
     g_assert_cmpint(hm_test_file_length(self->path), ==,
@@ -121,20 +120,6 @@ static void test_existing_file_is_used_as_it_is(HmTestFile *self)
                     (gint64)(4 * hm_os_page_size()));
 }
 
-static void test_existing_data_is_noticed(HmTestFile *self)
-{
-    HmBackingFileOptions options =
-        hm_test_file_options(self->path, hm_os_page_size());
-    g_auto(HmBacking) backing = HM_BACKING_INIT;
-    g_autofree char *text = g_strnfill(hm_os_page_size(), 'x');
-
-    g_assert_true(
-        g_file_set_contents_full(self->path, text, (gssize)hm_os_page_size(),
-                                 G_FILE_SET_CONTENTS_DURABLE, 0600, NULL));
-    backing = hm_test_file_open(&options);
-    g_assert_false(backing.was_empty);
-}
-
 static void test_too_small_a_file(HmTestFile *self)
 {
     HmBackingFileOptions options = hm_test_file_options(self->path, 16384);
@@ -158,7 +143,6 @@ static void test_empty_file_is_given_its_length(HmTestFile *self)
     hm_test_file_make(self->path, 0);
     backing = hm_test_file_open(&options);
     g_assert_false(backing.created);
-    g_assert_true(backing.was_empty);
     g_assert_cmpint(hm_test_file_length(self->path), ==,
                     (gint64)hm_os_page_size());
 }
@@ -348,7 +332,6 @@ static const HmTestFileCase cases[] = {
     {"file-size-limit-is-named", test_file_size_limit_is_named},
     {"odd-size-is-rounded-up", test_odd_size_is_rounded_up},
     {"existing-file-is-used-as-it-is", test_existing_file_is_used_as_it_is},
-    {"existing-data-is-noticed", test_existing_data_is_noticed},
     {"too-small-a-file", test_too_small_a_file},
     {"empty-file-is-given-its-length", test_empty_file_is_given_its_length},
     {"file-that-appears-meanwhile", test_file_that_appears_meanwhile},
