@@ -39,6 +39,8 @@ __all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
 
 TEST_TIMEOUT = 60  # seconds, unless @time_limit says otherwise
 PR_SET_PDEATHSIG = 1
+FAULTS = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
+          signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP)
 _libc = ctypes.CDLL(None)
 
 
@@ -220,8 +222,8 @@ class Hostmemd:
 
     All objects are there, unless @ready=False: then the session begins while
     they are made.  @qmp=False starts it without a socket and waits for
-    nothing.  At the end it gets SIGTERM and must go, and take its children
-    along.
+    nothing.  At the end it gets SIGTERM and must go, without a crash, and take
+    its children along.
     """
 
     def __init__(self, *args, qmp=True, ready=True, timeout=30.0, cwd=None,
@@ -305,6 +307,7 @@ class Hostmemd:
             return
         try:
             self._end_process()
+            self._must_not_have_crashed()
             self._offspring.expect_none()
         finally:
             self._output = {name: self._read(name)
@@ -319,6 +322,11 @@ class Hostmemd:
             self._offspring.kill()
             self.process.wait(20)
             raise
+
+    def _must_not_have_crashed(self):
+        """Nobody else looks at how a daemon ends, leaks included."""
+        assert -self.returncode not in FAULTS, self.returncode
+        assert "Sanitizer: " not in self.stderr, self.stderr
 
     @property
     def pid(self):

@@ -16,10 +16,14 @@ POOL = pathlib.Path("/proc/sys/vm/nr_hugepages")
 
 # Plays hostmemd: answers QMP, and may leave a process behind.
 STAND_IN = """#!/usr/bin/env python3
-import json, os, pathlib, socket, subprocess, sys
+import json, os, pathlib, signal, socket, subprocess, sys
 options = sys.argv[1:]
 if "--fail" in options:
     sys.exit("no such luck")
+if "--crash" in options:
+    signal.signal(signal.SIGTERM, lambda *_: os.abort())
+if "--report" in options:
+    print("==1==ERROR: LeakSanitizer: detected memory leaks", file=sys.stderr)
 if "--leave" in options:
     subprocess.Popen(["sleep", "60"], start_new_session=True,
                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -100,6 +104,17 @@ def test_a():
         with harness.raises(harness.QmpError, "no"):
             daemon.qmp.execute("fail")
 """) == (0, ["1..1", "ok 1 a"])
+
+
+def test_crash_at_the_end_fails():
+    assert run_with_stand_in("""
+def test_a():
+    with harness.Hostmemd("--crash"):
+        pass
+def test_b():
+    with harness.Hostmemd("--report"):
+        pass
+""") == (1, ["1..2", "not ok 1 a", "not ok 2 b"])
 
 
 def test_process_left_behind_fails():
