@@ -81,6 +81,7 @@
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_PRESENT (1 << 3)
 #define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_HUGE    (1 << 6)
 
 struct page_region {
     guint64 start;

@@ -129,10 +129,10 @@ static void add_populated(HmRangeList *ranges, guint64 base, guint64 start,
     }
 }
 
-/* Linux 6.7.  The kernel fills the vector; zeroed first, because memory
- * checkers do not know that it does. */
+/* Ranges of pages that are in any of the @categories.  Linux 6.7.  The kernel
+ * fills the vector; zeroed first, because memory checkers do not know. */
 static int scan_pages(int pagemap, guint64 start, guint64 end,
-                      HmRangeList *ranges)
+                      guint64 categories, HmRangeList *ranges)
 {
     struct page_region found[SCAN_BATCH] = {0};
     struct pm_scan_arg arg = {
@@ -141,8 +141,8 @@ static int scan_pages(int pagemap, guint64 start, guint64 end,
         .end = end,
         .vec = (guintptr)found,
         .vec_len = SCAN_BATCH,
-        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-        .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        .category_anyof_mask = categories,
+        .return_mask = categories,
     };
 
     while (arg.start < end) {
@@ -192,21 +192,29 @@ static int read_pagemap(int pagemap, guint64 start, guint64 end,
     return 0;
 }
 
+/* The range in whole pages; FALSE: there is no such range. */
+static gboolean page_range(void *addr, gsize length, guint64 *start,
+                           guint64 *end)
+{
+    *start = (guintptr)addr;
+    return hm_align_up(length, hm_os_page_size(), end) &&
+           g_uint64_checked_add(end, *end, *start);
+}
+
 int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges)
 {
     hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
-    guint64 start = (guintptr)addr;
-    guint64 end;
+    guint64 start, end;
     int ret;
 
     if (pagemap < 0) {
         return pagemap;
     }
-    if (!hm_align_up(length, hm_os_page_size(), &end) ||
-        !g_uint64_checked_add(&end, end, start)) {
+    if (!page_range(addr, length, &start, &end)) {
         return -EINVAL;
     }
-    ret = scan_pages(pagemap, start, end, ranges);
+    ret = scan_pages(pagemap, start, end, PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+                     ranges);
     if (ret == -ENOTTY) {
         ret = read_pagemap(pagemap, start, end, ranges);
     }
@@ -219,6 +227,26 @@ gint64 hm_os_populated(void *addr, gsize length)
     int ret = hm_os_populated_ranges(addr, length, ranges);
 
     return ret < 0 ? ret : (gint64)hm_range_list_total(ranges);
+}
+
+gint64 hm_os_huge(void *addr, gsize length)
+{
+    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
+    g_autoptr(GArray) ranges = hm_range_list_new();
+    guint64 start, end;
+    int ret;
+
+    if (pagemap < 0) {
+        return pagemap;
+    }
+    if (!page_range(addr, length, &start, &end)) {
+        return -EINVAL;
+    }
+    ret = scan_pages(pagemap, start, end, PAGE_IS_HUGE, ranges);
+    if (ret < 0) {
+        return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+    }
+    return (gint64)hm_range_list_total(ranges);
 }
 
 /* files */

@@ -229,6 +229,7 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_INCORE:
     case HM_FAKE_POPULATED:
     case HM_FAKE_POPULATED_RANGES:
+    case HM_FAKE_HUGE:
     case HM_FAKE_STAT:
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
@@ -337,6 +338,12 @@ int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges)
 {
     MEET(POPULATED_RANGES, addr, length, -1, 0, 0);
     return hm_real_populated_ranges(addr, length, ranges);
+}
+
+gint64 hm_os_huge(void *addr, gsize length)
+{
+    MEET(HUGE, addr, length, -1, 0, 0);
+    return hm_real_huge(addr, length);
 }
 
 /* files */

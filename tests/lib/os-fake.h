@@ -32,6 +32,7 @@
     X(INCORE, incore)                     \
     X(POPULATED, populated)               \
     X(POPULATED_RANGES, populated_ranges) \
+    X(HUGE, huge)                         \
     X(OPEN, open)                         \
     X(CLOSE, close)                       \
     X(UNLINK, unlink)                     \

@@ -180,6 +180,42 @@ static void test_populated_of_transparent_huge_page(void)
     hm_os_unmap(addr, 2 * HUGE_PAGE);
 }
 
+static void without_scan_nothing_is_huge(void)
+{
+    guint8 *addr = map_anon(page_size());
+
+    hm_test_deny(SYS_ioctl, 1, (guint32)PAGEMAP_SCAN, ENOTTY);
+    g_assert_cmpint(hm_os_huge(addr, page_size()), ==, -EOPNOTSUPP);
+}
+
+static void test_huge_needs_scan(void)
+{
+    hm_test_in_child(without_scan_nothing_is_huge);
+}
+
+/* One half populated with a huge page, the other with base pages. */
+static void test_huge_counts_huge_pages(void)
+{
+    guint8 *addr = map_aligned(2 * HUGE_PAGE);
+    int ret = hm_os_advise(addr, HUGE_PAGE, MADV_HUGEPAGE);
+    gint64 huge;
+
+    if (hm_test_missing(ret, "MADV_HUGEPAGE")) {
+        return;
+    }
+    hm_os_advise(addr + HUGE_PAGE, HUGE_PAGE, MADV_NOHUGEPAGE);
+    memset(addr, 1, 2 * HUGE_PAGE);
+    huge = hm_os_huge(addr, 2 * HUGE_PAGE);
+    if (huge == -EOPNOTSUPP || huge == 0) {
+        g_test_skip(huge ? "PAGEMAP_SCAN is missing"
+                         : "no huge page to be had");
+        return;
+    }
+    g_assert_cmpint(huge, ==, HUGE_PAGE);
+    g_assert_cmpint(hm_os_huge(addr + HUGE_PAGE, HUGE_PAGE), ==, 0);
+    hm_os_unmap(addr, 2 * HUGE_PAGE);
+}
+
 static void test_populated_counts_the_zero_page(void)
 {
     guint8 *addr = map_aligned(HUGE_PAGE);
@@ -321,6 +357,9 @@ int main(int argc, char **argv)
                     test_populated_counts_the_zero_page);
     g_test_add_func("/os-linux/populated/of-hugetlb",
                     test_populated_of_hugetlb);
+    g_test_add_func("/os-linux/huge/needs-scan", test_huge_needs_scan);
+    g_test_add_func("/os-linux/huge/counts-huge-pages",
+                    test_huge_counts_huge_pages);
     g_test_add_func("/os-linux/advise-vector-discards",
                     test_advise_vector_discards);
     g_test_add_func("/os-linux/bind-knows-the-nodes",
