@@ -456,6 +456,16 @@ static void run_workers(Run *run, guint threads)
     }
 }
 
+static void verify(Run *run)
+{
+    GError *error = NULL;
+
+    if (run->options->verify &&
+        !run->options->verify(run->options->verify_data, &error)) {
+        fail_without_step(run, error);
+    }
+}
+
 gboolean hm_prealloc_run(const HmPreallocRegion *region,
                          const HmPreallocOptions *options,
                          GCancellable *cancellable, HmPreallocResult *result,
@@ -473,6 +483,9 @@ gboolean hm_prealloc_run(const HmPreallocRegion *region,
              options->progress ? options->progress : &progress);
     threads = count_threads(&run);
     run_workers(&run, threads);
+    if (!run.error) {
+        verify(&run);
+    }
     if (run.error) {
         undo(&run);
     } else {

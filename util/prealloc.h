@@ -40,6 +40,9 @@ typedef GThread *(*HmSpawnFunc)(const char *name, GThreadFunc func,
 typedef gboolean (*HmRoomFunc)(guint64 bytes, gpointer room_data,
                                GError **error);
 
+/** Is what was populated as it should be?  Asked once, after all workers. */
+typedef gboolean (*HmVerifyFunc)(gpointer verify_data, GError **error);
+
 /** May the holes be discarded?  Asked once, after all workers have failed. */
 typedef gboolean (*HmRollBackFunc)(gpointer roll_back_data);
 
@@ -52,6 +55,8 @@ typedef struct {
     HmRoomFunc room;     /* asked before storage is made, chunk by chunk, for
                           * what lies in the holes; NULL: do not ask */
     gpointer room_data;
+    HmVerifyFunc verify; /* NULL: it is */
+    gpointer verify_data;
     HmRollBackFunc may_roll_back; /* NULL: yes */
     gpointer roll_back_data;
     gint64 deadline;      /* hm_os_now() microseconds; 0: none */
@@ -87,8 +92,8 @@ typedef struct {
  * memory), %HOSTMEM_ERROR_NO_HUGE_PAGES (hugetlb) or %HOSTMEM_ERROR_SYSTEM,
  * %HOSTMEM_ERROR_CHANGED (the file shrank, memory is poisoned),
  * %HOSTMEM_ERROR_UNSUPPORTED (backed was wanted of a filesystem that cannot),
- * %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room said, or
- * %HOSTMEM_ERROR_LIMIT (no thread to be had)
+ * %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room or
+ * @verify said, or %HOSTMEM_ERROR_LIMIT (no thread to be had)
  */
 gboolean hm_prealloc_run(const HmPreallocRegion *region,
                          const HmPreallocOptions *options,
