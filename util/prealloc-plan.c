@@ -221,15 +221,17 @@ static gboolean check(const HmPreallocFacts *facts, GError **error)
 }
 
 /** "fallocate+populate-write", kept for good: there are few. */
-static const char *method_of(const HmPreallocPlan *plan)
+static const char *method_of(const HmPreallocFacts *facts,
+                             const HmPreallocPlan *plan)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GString) text =
+        g_string_new(facts->own_tmpfs ? "huge-tmpfs" : NULL);
 
     for (guint i = 0; i < plan->n_whole + plan->n_chunk; i++) {
         HmPreallocStep step =
             i < plan->n_whole ? plan->whole[i] : plan->chunk[i - plan->n_whole];
 
-        g_string_append_printf(text, "%s%s", i ? "+" : "",
+        g_string_append_printf(text, "%s%s", text->len ? "+" : "",
                                hm_prealloc_step_name(step));
     }
     return g_intern_string(text->len ? text->str : "none");
@@ -253,6 +255,6 @@ gboolean hm_prealloc_plan(const HmPreallocFacts *facts, HmPreallocPlan *plan,
     } else {
         plan_file(facts, plan);
     }
-    plan->method = method_of(plan);
+    plan->method = method_of(facts, plan);
     return TRUE;
 }

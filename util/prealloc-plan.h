@@ -47,7 +47,8 @@ typedef struct {
     HmPreallocStep chunk[HM_PLAN_MAX_STEPS];
     guint n_chunk;
     gsize huge_size;    /* bytes; huge pages that the steps make; 0: none */
-    const char *method; /* static: "fallocate+populate-write", or "none" */
+    const char *method; /* static: "fallocate+populate-write", or "none"; on
+                         * our tmpfs "huge-tmpfs+" and so on */
     const char *reason; /* static: one clause, why */
 } HmPreallocPlan;
 

@@ -277,9 +277,11 @@ static void test_shared_memory_on_old_kernels(void)
 static void test_own_tmpfs(void)
 {
     static const Row rows[] = {
-        {"usual", own_tmpfs, "fallocate+populate-write", THP},
-        {"no populate", own_tmpfs_no_populate, "fallocate+touch-write", THP},
-        {"readable", own_tmpfs_readable, "fallocate+populate-read", THP},
+        {"usual", own_tmpfs, "huge-tmpfs+fallocate+populate-write", THP},
+        {"no populate", own_tmpfs_no_populate,
+         "huge-tmpfs+fallocate+touch-write", THP},
+        {"readable", own_tmpfs_readable, "huge-tmpfs+fallocate+populate-read",
+         THP},
     };
 
     check_rows(rows, G_N_ELEMENTS(rows), HM_MEM_SHMEM, TRUE);
