@@ -2,12 +2,12 @@
 /*
  * Theory of operation
  *
- * Creation is a row of steps: check, open, preflight, map, advise, bind,
- * populate.  Each either does all of its job or sets an error, and whatever
- * the ones before it made is undone in one place, so that a failure leaves
- * nothing behind.  What the user got wrong is found by the first step, before
- * anything is made.  Memory is bound before it is populated, or its pages
- * would lie on the wrong nodes.
+ * Creation is a row of steps: check, open, check huge pages, preflight, map,
+ * advise, bind, populate.  Each either does all of its job or sets an error,
+ * and whatever the ones before it made is undone in one place, so that a
+ * failure leaves nothing behind.  What the user got wrong is found by the first
+ * step, before anything is made.  Memory is bound before it is populated, or
+ * its pages would lie on the wrong nodes.
  */
 #include <sys/mman.h>
 #include "backends/hostmem.h"
@@ -124,6 +124,13 @@ static gboolean open_backing(HostmemBackend *self,
     return HOSTMEM_BACKEND_GET_CLASS(self)->open_backing(self, error);
 }
 
+static gboolean check_thp(HostmemBackend *self,
+                          GCancellable *cancellable G_GNUC_UNUSED,
+                          GError **error)
+{
+    return hm_backend_check_thp(self, error);
+}
+
 static gboolean preflight(HostmemBackend *self,
                           GCancellable *cancellable G_GNUC_UNUSED,
                           GError **error)
@@ -145,22 +152,15 @@ static gboolean map(HostmemBackend *self,
     return TRUE;
 }
 
-/*
- * All advice is best effort, as in QEMU.  Huge pages are the planner's
- * business where memory is populated; storage on disk is far slower with them.
- */
+/* All advice is best effort, as in QEMU. */
 static gboolean advise(HostmemBackend *self,
                        GCancellable *cancellable G_GNUC_UNUSED,
                        GError **error G_GNUC_UNUSED)
 {
     guint8 *addr = self->mapping.addr;
     gsize length = self->mapping.length;
-    gboolean in_ram =
-        self->backing.kind == HM_MEM_ANON || self->backing.kind == HM_MEM_SHMEM;
 
-    if (in_ram && !self->prealloc) {
-        hm_os_advise(addr, length, MADV_HUGEPAGE);
-    }
+    hm_backend_advise_thp(self);
     hm_os_advise(addr, length, MADV_DONTFORK);
     if (self->merge) {
         hm_os_advise(addr, length, MADV_MERGEABLE);
@@ -242,7 +242,8 @@ static gboolean populate(HostmemBackend *self, GCancellable *cancellable,
 
 static gboolean (*const steps[])(HostmemBackend *self,
                                  GCancellable *cancellable, GError **error) = {
-    check, open_backing, preflight, map, advise, bind_memory, populate,
+    check, open_backing, check_thp,   preflight,
+    map,   advise,       bind_memory, populate,
 };
 
 static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,

@@ -73,10 +73,23 @@ static gboolean backend_memfd_check(HostmemBackend *backend, GError **error)
     return hm_backend_check_multiple(backend, page_size(self), error);
 }
 
+/* A seal can only be had of a memfd, and a private copy has pages of its own.
+ */
+static gboolean open_own_tmpfs(HostmemBackendMemfd *self)
+{
+    HostmemBackend *backend = &self->parent_instance;
+
+    return !self->seal && !self->hugetlb && backend->share &&
+           hm_backend_open_own_tmpfs(backend, backend->size);
+}
+
 static gboolean backend_memfd_open(HostmemBackend *backend, GError **error)
 {
     HostmemBackendMemfd *self = BACKEND_MEMFD(backend);
 
+    if (open_own_tmpfs(self)) {
+        return TRUE;
+    }
     return hm_backing_init_memfd(
         &backend->backing, "memory-backend-memfd", backend->size,
         self->hugetlb ? page_size(self) : 0, self->seal, backend->share, error);

@@ -276,6 +276,15 @@ static void report_begin(const Populate *self)
     };
 }
 
+static void log_choice(const Populate *self)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self->backend));
+    g_autofree char *size = hm_size_format(self->range.length);
+
+    g_info("%s: %s by %s, threads: %u; %s", what, size, self->plan.method,
+           self->threads, self->plan.reason);
+}
+
 static void report_end(const Populate *self, const HmPreallocResult *result)
 {
     HostmemBackend *backend = self->backend;
@@ -363,7 +372,7 @@ static gboolean populate_plan(Populate *self, GError **error)
         .shmem_thp = hm_hostcaps_shmem_thp(),
     };
 
-    facts.use_thp = facts.caps.thp_size > 0;
+    facts.use_thp = backend->thp != HOSTMEM_OFF;
     return hm_prealloc_plan(&facts, &self->plan, error);
 }
 
@@ -377,6 +386,14 @@ static gboolean populate_may_roll_back(gpointer data)
     }
     self->rolled_back = hm_object_begin_rollback(HOSTMEM_OBJECT(self->backend));
     return self->rolled_back;
+}
+
+/* An HmVerifyFunc. */
+static gboolean populate_verify(gpointer data, GError **error)
+{
+    const Populate *self = data;
+
+    return hm_backend_verify_thp(self->backend, &self->range, error);
 }
 
 static void populate_end_rollback(const Populate *self)
@@ -435,6 +452,8 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
         .deadline = self->how->deadline,
         .room = asks_for_room(self) ? populate_room : NULL,
         .room_data = self,
+        .verify = populate_verify,
+        .verify_data = self,
         .may_roll_back = populate_may_roll_back,
         .roll_back_data = self,
         .progress = self->progress,
@@ -444,6 +463,7 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
 
     gboolean ok;
 
+    log_choice(self);
     report_begin(self);
     ok = hm_prealloc_run(&region, &options, cancellable, &result, &failure,
                          error);

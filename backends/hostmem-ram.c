@@ -15,8 +15,9 @@ typedef struct {
 G_DEFINE_TYPE(HostmemBackendRam, hostmem_backend_ram, HOSTMEM_TYPE_BACKEND)
 
 /*
- * Shared memory has a descriptor, so that it can be handed over: a memfd, or
- * an unnamed POSIX shared memory object where the kernel has no memfd.
+ * Shared memory has a descriptor, so that it can be handed over: that of a
+ * file on a tmpfs of huge pages, a memfd, or an unnamed POSIX shared memory
+ * object where the kernel has no memfd.
  */
 static gboolean open_shared(HostmemBackend *self, guint64 length,
                             GError **error)
@@ -46,7 +47,8 @@ static gboolean backend_ram_open(HostmemBackend *self, GError **error)
     if (!hm_align_up(self->size, hm_os_page_size(), &length)) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID, "size overflows");
     }
-    return open_shared(self, length, error);
+    return hm_backend_open_own_tmpfs(self, length) ||
+           open_shared(self, length, error);
 }
 
 static void hostmem_backend_ram_init(HostmemBackendRam *self G_GNUC_UNUSED)

@@ -28,7 +28,8 @@ static gboolean backend_shm_check(HostmemBackend *self, GError **error)
 
 static gboolean backend_shm_open(HostmemBackend *self, GError **error)
 {
-    return hm_backing_init_shm(&self->backing, self->size, error);
+    return hm_backend_open_own_tmpfs(self, self->size) ||
+           hm_backing_init_shm(&self->backing, self->size, error);
 }
 
 static void hostmem_backend_shm_init(HostmemBackendShm *self G_GNUC_UNUSED)

@@ -18,6 +18,11 @@ static void get_populated_size(gpointer object, GValue *value)
     g_value_set_uint64(value, hostmem_backend_get_populated_size(object));
 }
 
+static void get_populated_huge_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value, hostmem_backend_get_populated_huge_size(object));
+}
+
 static void get_backed_size(gpointer object, GValue *value)
 {
     g_value_set_uint64(value, hostmem_backend_get_backed_size(object));
@@ -161,6 +166,16 @@ static const HmProp backend_props[] = {
         .description = "How memory is spread over host-nodes",
     },
     {
+        .name = "thp",
+        .kind = HM_PROP_ENUM,
+        .offset = HM_PROP_FIELD(HostmemBackend, thp),
+        .def = HOSTMEM_AUTO,
+        .type = hostmem_on_off_auto_get_type,
+        .type_name = "OnOffAuto",
+        .description = "Transparent huge pages (auto: where the host gives "
+                       "them; on: nothing less; off: base pages)",
+    },
+    {
         .name = "x-use-canonical-path-for-ramblock-id",
         .kind = HM_PROP_BOOL,
         .offset = HM_PROP_FIELD(HostmemBackend, canonical_path),
@@ -175,6 +190,14 @@ static const HmProp backend_props[] = {
         .description = "Bytes with a page table entry now",
     },
     {
+        .name = "populated-huge-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_populated_huge_size,
+        .description = "How much of populated-size huge pages map (0 where "
+                       "the kernel does not tell: before Linux 6.7)",
+    },
+    {
         .name = "backed-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
@@ -186,7 +209,8 @@ static const HmProp backend_props[] = {
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
         .get = get_page_size,
-        .description = "Bytes of a page of the backing",
+        .description = "Bytes of a page of the backing; transparent huge "
+                       "pages do not change it",
     },
     {
         .name = "prealloc-method",
@@ -394,6 +418,19 @@ guint64 hostmem_backend_get_populated_size(HostmemBackend *self)
         return 0;
     }
     bytes = hm_os_populated(self->mapping.addr, self->mapping.length);
+    return MAX(bytes, 0);
+}
+
+guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self)
+{
+    gint64 bytes;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
+
+    if (!is_ready(self)) {
+        return 0;
+    }
+    bytes = hm_os_huge(self->mapping.addr, self->mapping.length);
     return MAX(bytes, 0);
 }
 

@@ -10,10 +10,11 @@
 #include "util/prealloc.h"
 
 /*
- * The base of all backends, in four files: hostmem.c has the class, its
+ * The base of all backends, in five files: hostmem.c has the class, its
  * properties and what is asked of a ready backend; hostmem-create.c the order
  * of creation and destruction; hostmem-populate.c how memory is populated;
- * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it.
+ * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
+ * hostmem-thp.c where transparent huge pages come from.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -37,6 +38,7 @@ struct _HostmemBackend {
     gboolean reserve;
     char *host_nodes;
     gint policy;
+    gint thp; /* HostmemOnOffAuto */
     gboolean canonical_path;
 
     /* what creation made; constant afterwards */
@@ -154,3 +156,32 @@ gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
 void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);
 /** Whatever runs for "prealloc" ends, before this returns. */
 void hm_backend_end_job(HostmemBackend *self);
+
+/* hostmem-thp.c */
+
+/**
+ * hm_backend_open_own_tmpfs: open shared memory on a private tmpfs of huge
+ * pages, when "thp" and the host allow it.
+ * @length: bytes, multiple of the base page size
+ *
+ * Returns: FALSE, and nothing is open, when other memory must do
+ */
+gboolean hm_backend_open_own_tmpfs(HostmemBackend *self, guint64 length);
+/**
+ * hm_backend_check_thp: can "thp=on" be had of the open backing?
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (the kind or size of memory has
+ * none) or %HOSTMEM_ERROR_UNSUPPORTED (the host does not give any)
+ */
+gboolean hm_backend_check_thp(HostmemBackend *self, GError **error);
+/** Advise the mapping, which is not populated yet, for "thp". */
+void hm_backend_advise_thp(HostmemBackend *self);
+/**
+ * hm_backend_verify_thp: did "thp=on" get huge pages for a populated range?
+ *
+ * Before Linux 6.7 there is no telling, and it is taken for granted.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NO_HUGE_PAGES
+ */
+gboolean hm_backend_verify_thp(HostmemBackend *self, const HmRange *range,
+                               GError **error);

@@ -106,7 +106,8 @@ guint64 hostmem_backend_get_size(HostmemBackend *self);
 
 /**
  * Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB...; 0 before
- * creation is complete.
+ * creation is complete.  Ranges are multiples of it.  Transparent huge pages
+ * come and go, and do not count.
  */
 gsize hostmem_backend_get_page_size(HostmemBackend *self);
 
@@ -128,6 +129,12 @@ gboolean hostmem_backend_get_share(HostmemBackend *self);
  * the kernel; rounded to pages.  Takes time in proportion to the size.
  */
 guint64 hostmem_backend_get_populated_size(HostmemBackend *self);
+
+/**
+ * Returns: bytes of these that huge pages map, transparent or of a pool; 0
+ * also where the kernel does not tell, before Linux 6.7.
+ */
+guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self);
 
 /**
  * Returns: bytes whose storage is guaranteed now, asked of the kernel.

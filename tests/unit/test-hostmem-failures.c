@@ -23,9 +23,11 @@ static const HmFakeCall fallible[] = {
     HM_FAKE_BIND,
     HM_FAKE_POPULATED,
     HM_FAKE_POPULATED_RANGES,
+    HM_FAKE_HUGE,
     HM_FAKE_OPEN,
     HM_FAKE_MEMFD,
     HM_FAKE_SHM,
+    HM_FAKE_TMPFS,
     HM_FAKE_TMPFILE,
     HM_FAKE_STAT,
     HM_FAKE_STATFS,
@@ -98,6 +100,12 @@ static void test_ram_share(void)
           "share=on,policy=preferred,host-nodes=0-3");
 }
 
+static void test_ram_share_in_base_pages(void)
+{
+    sweep("memory-backend-ram,id=m0,size=17412K,prealloc=on,prealloc-threads=2,"
+          "share=on,thp=off");
+}
+
 static void test_memfd(void)
 {
     sweep(
@@ -139,6 +147,7 @@ static void test_file_in_folder(void)
 static const HmTest tests[] = {
     {"/hostmem-failures/ram", test_ram},
     {"/hostmem-failures/ram-share", test_ram_share},
+    {"/hostmem-failures/ram-share-in-base-pages", test_ram_share_in_base_pages},
     {"/hostmem-failures/memfd", test_memfd},
     {"/hostmem-failures/memfd-private", test_memfd_private},
     {"/hostmem-failures/shm", test_shm},
