@@ -46,10 +46,11 @@ typedef struct {
     guint n_whole;
     HmPreallocStep chunk[HM_PLAN_MAX_STEPS];
     guint n_chunk;
-    gsize huge_size;    /* bytes; huge pages that the steps make; 0: none */
-    const char *method; /* static: "fallocate+populate-write", or "none"; on
-                         * our tmpfs "huge-tmpfs+" and so on */
-    const char *reason; /* static: one clause, why */
+    gsize huge_size;        /* bytes; huge pages that the steps make; 0: none */
+    gboolean touch_present; /* where all is present, a touch will do */
+    const char *method;     /* static: "fallocate+populate-write", or "none"; on
+                             * our tmpfs "huge-tmpfs+" and so on */
+    const char *reason;     /* static: one clause, why */
 } HmPreallocPlan;
 
 /**

@@ -285,10 +285,27 @@ static void run_whole_steps(gpointer data)
     }
 }
 
+/** Touch a piece that is there already.  Returns: whether it was */
+static gboolean touch_present(const HmPreallocRegion *region,
+                              const HmRange *piece)
+{
+    guint8 *addr = region->addr + piece->offset;
+    guint64 failed_at;
+
+    return region->plan->touch_present &&
+           hm_os_populated(addr, piece->length) == (gint64)piece->length &&
+           hm_prealloc_step(region, HM_STEP_TOUCH_WRITE, piece->offset,
+                            piece->length, &failed_at) == 0;
+}
+
 static gboolean run_piece(Run *run, const HmRange *piece)
 {
     const HmPreallocPlan *plan = run->region->plan;
 
+    if (touch_present(run->region, piece)) {
+        progress_add(run->progress, piece->length);
+        return TRUE;
+    }
     for (guint i = 0; i < plan->n_chunk; i++) {
         guint64 failed_at = piece->offset;
         int r = hm_prealloc_step(run->region, plan->chunk[i], piece->offset,

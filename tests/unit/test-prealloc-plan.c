@@ -413,6 +413,39 @@ static void test_dax_is_never_touched_to_write(void)
     assert_refused(&facts, HOSTMEM_ERROR_UNSUPPORTED);
 }
 
+static void assert_touches_present(HmMemKind kind,
+                                   void (*change)(HmPreallocFacts *facts),
+                                   gboolean expected)
+{
+    HmPreallocFacts facts = usual_facts(kind, kind != HM_MEM_ANON);
+    HmPreallocPlan plan;
+
+    change(&facts);
+    g_assert_true(hm_prealloc_plan(&facts, &plan, NULL));
+    g_assert_cmpint(plan.touch_present, ==, expected);
+}
+
+static void nothing(HmPreallocFacts *facts G_GNUC_UNUSED)
+{
+}
+
+static void test_present_base_pages_are_touched(void)
+{
+    assert_touches_present(HM_MEM_ANON, no_thp, TRUE);
+    assert_touches_present(HM_MEM_SHMEM, no_thp, TRUE);
+}
+
+static void test_others_are_populated_again(void)
+{
+    assert_touches_present(HM_MEM_ANON, nothing, FALSE);
+    assert_touches_present(HM_MEM_SHMEM, nothing, FALSE);
+    assert_touches_present(HM_MEM_SHMEM, own_tmpfs, FALSE);
+    assert_touches_present(HM_MEM_SHMEM, readable, FALSE);
+    assert_touches_present(HM_MEM_HUGETLB, nothing, FALSE);
+    assert_touches_present(HM_MEM_FILE, nothing, FALSE);
+    assert_touches_present(HM_MEM_DAX, nothing, FALSE);
+}
+
 static void add(const char *path, void (*test)(void))
 {
     g_test_add_func(path, test);
@@ -441,5 +474,9 @@ int main(int argc, char **argv)
         test_read_only_cannot_be_writable);
     add("/prealloc-plan/dax-is-never-touched-to-write",
         test_dax_is_never_touched_to_write);
+    add("/prealloc-plan/present-base-pages-are-touched",
+        test_present_base_pages_are_touched);
+    add("/prealloc-plan/others-are-populated-again",
+        test_others_are_populated_again);
     return g_test_run();
 }

@@ -128,6 +128,52 @@ static void test_touch_really_writes(void)
     prealloc_test_clear(&test);
 }
 
+static const HmPreallocPlan touch_present_plan = {
+    .chunk = {HM_STEP_POPULATE_WRITE},
+    .n_chunk = 1,
+    .touch_present = TRUE,
+};
+
+static void test_present_pages_are_only_touched(void)
+{
+    PreallocTest test;
+
+    prealloc_test_map_anon(&test, PAGES * 4096);
+    prealloc_test_set_plan(&test, &touch_present_plan);
+    prealloc_test_fill(&test, 0, PAGES);
+    prealloc_test_succeed(&test);
+    g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 0);
+    g_assert_cmpuint(test.result.populated, ==, test.region.length);
+    prealloc_test_assert_filled(&test, 0, PAGES);
+    prealloc_test_clear(&test);
+}
+
+static void test_one_absent_page_is_populated(void)
+{
+    PreallocTest test;
+
+    prealloc_test_map_anon(&test, PAGES * 4096);
+    prealloc_test_set_plan(&test, &touch_present_plan);
+    prealloc_test_fill(&test, 0, PAGES - 1);
+    prealloc_test_succeed(&test);
+    g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 1);
+    g_assert_cmpuint(prealloc_test_populated(&test), ==, test.region.length);
+    prealloc_test_clear(&test);
+}
+
+static void test_unknown_presence_is_populated(void)
+{
+    PreallocTest test;
+
+    prealloc_test_map_anon(&test, PAGES * 4096);
+    prealloc_test_set_plan(&test, &touch_present_plan);
+    prealloc_test_fill(&test, 0, PAGES);
+    hm_fake_fail_always(HM_FAKE_POPULATED, EACCES);
+    prealloc_test_succeed(&test);
+    g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 1);
+    prealloc_test_clear(&test);
+}
+
 static void test_private_mapping_leaves_the_file_alone(void)
 {
     PreallocTest test;
@@ -403,6 +449,12 @@ static void add_memory_tests(void)
     add("/prealloc/nothing-to-do", test_nothing_to_do);
     add("/prealloc/contents-stay", test_contents_stay);
     add("/prealloc/touch-really-writes", test_touch_really_writes);
+    add("/prealloc/present-pages-are-only-touched",
+        test_present_pages_are_only_touched);
+    add("/prealloc/one-absent-page-is-populated",
+        test_one_absent_page_is_populated);
+    add("/prealloc/unknown-presence-is-populated",
+        test_unknown_presence_is_populated);
     add("/prealloc/private-mapping-leaves-the-file-alone",
         test_private_mapping_leaves_the_file_alone);
 }
