@@ -34,6 +34,7 @@ typedef struct {
     gboolean rolled_back; /* the holes are empty again */
     gboolean check;
     guint threads;
+    gboolean tune;                 /* "threads" is the most, not an order */
     HostmemThreadContext *context; /* (nullable) */
     HmIdset *cpus;                 /* to bind workers to; NULL: do not */
     HmPreflight *preflight;
@@ -244,7 +245,8 @@ static void populate_choose_workers(Populate *self)
     if (!self->context) {
         self->cpus = near_cpus(self->backend, allowed);
     }
-    if (!self->threads) {
+    self->tune = !self->threads;
+    if (self->tune) {
         self->threads =
             auto_threads(self->cpus ? self->cpus : allowed, self->range.length);
     }
@@ -445,6 +447,7 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
     };
     HmPreallocOptions options = {
         .threads = self->threads,
+        .tune = self->tune,
         .spawn = self->context ? spawn_from_context : NULL,
         .spawn_data = self->context,
         .cpus = self->cpus,

@@ -77,8 +77,8 @@ static const HmProp backend_props[] = {
         .kind = HM_PROP_UINT32,
         .flags = HM_PROP_LIVE,
         .offset = HM_PROP_FIELD(HostmemBackend, prealloc_threads),
-        .description = "How many threads populate (0: as many as the usable "
-                       "CPUs and the size suggest)",
+        .description = "How many threads populate (0: as many as make it "
+                       "faster, of the usable CPUs)",
     },
     {
         .name = "threads",

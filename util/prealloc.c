@@ -5,6 +5,7 @@
 #include "util/error.h"
 #include "util/os.h"
 #include "util/prealloc-steps.h"
+#include "util/prealloc-turns.h"
 #include "util/prealloc-workers.h"
 #include "util/size.h"
 
@@ -42,6 +43,7 @@ typedef struct {
     gsize piece_size;
     guint64 cursor; /* atomic; start of the next chunk, may pass the end */
     gint stop;      /* atomic */
+    HmTurns turns;  /* whose turn it is, among workers that are tuned */
     /* Written by the first worker before the others begin. */
     guint64 allocated; /* end of what the whole steps allocated */
     gboolean backed;   /* all of it: no room is needed any more */
@@ -359,13 +361,44 @@ static gboolean claim_chunk(Run *run, HmRange *chunk)
     return TRUE;
 }
 
+static gboolean run_next_chunk(Run *run)
+{
+    HmRange chunk;
+
+    return claim_chunk(run, &chunk) && run_chunk(run, &chunk);
+}
+
+/** The same, when it is the worker's turn, and in what time. */
+static gboolean run_tuned_chunk(Run *run, guint worker)
+{
+    HmRange chunk;
+    gint64 start;
+
+    if (!hm_turns_wait(&run->turns, worker) || !claim_chunk(run, &chunk)) {
+        return FALSE;
+    }
+    start = hm_os_now();
+    if (!run_chunk(run, &chunk)) {
+        return FALSE;
+    }
+    hm_turns_note(&run->turns, chunk.length, start, hm_os_now());
+    return TRUE;
+}
+
 static void run_chunks(gpointer data)
 {
     Run *run = data;
-    HmRange chunk;
+    guint worker;
 
-    while (claim_chunk(run, &chunk) && run_chunk(run, &chunk)) {
+    if (!run->options->tune) {
+        while (run_next_chunk(run)) {
+        }
+        return;
     }
+    worker = hm_turns_join(&run->turns);
+    while (run_tuned_chunk(run, worker)) {
+    }
+    hm_turns_end(&run->turns);
 }
 
 /* rollback */
@@ -463,14 +496,19 @@ static void run_clear(Run *run)
     g_mutex_clear(&run->room_lock);
 }
 
-static void run_workers(Run *run, guint threads)
+/** Returns: how many workers did it, in the end */
+static guint run_workers(Run *run)
 {
     HmWork job = {run_whole_steps, run_chunks, run};
+    guint threads = count_threads(run);
     GError *error = NULL;
 
+    hm_turns_init(&run->turns, threads);
     if (!hm_workers_run(&job, threads, run->options, &error)) {
         fail_without_step(run, error);
     }
+    threads = hm_turns_clear(&run->turns);
+    return threads;
 }
 
 static void verify(Run *run)
@@ -498,8 +536,7 @@ gboolean hm_prealloc_run(const HmPreallocRegion *region,
 
     run_init(&run, region, options, cancellable,
              options->progress ? options->progress : &progress);
-    threads = count_threads(&run);
-    run_workers(&run, threads);
+    threads = run_workers(&run);
     if (!run.error) {
         verify(&run);
     }

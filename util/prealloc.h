@@ -48,6 +48,7 @@ typedef gboolean (*HmRollBackFunc)(gpointer roll_back_data);
 
 typedef struct {
     guint threads;     /* workers, at most one a chunk; not 0 */
+    gboolean tune;     /* park those of them that do not make it faster */
     HmSpawnFunc spawn; /* NULL: g_thread_try_new */
     gpointer spawn_data;
     const HmIdset *cpus; /* bind the workers to these; NULL: as the caller */
@@ -65,7 +66,7 @@ typedef struct {
 } HmPreallocOptions;
 
 typedef struct {
-    guint threads;     /* workers that ran */
+    guint threads;     /* workers that ran; tuned: those it settled on */
     gint64 elapsed_us; /* microseconds */
     guint64 populated; /* bytes */
 } HmPreallocResult;

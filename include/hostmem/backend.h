@@ -147,7 +147,7 @@ guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
  * @method: (transfer none): static text, such as "populate-write"; NULL when
  *     there was none
  * @reason: (transfer none): static text, why that method was chosen
- * @threads: workers that ran
+ * @threads: workers that ran; of an automatic number those it settled on
  * @done: bytes populated so far; grows while a populate runs
  * @total: bytes to populate; 0 when there was none
  * @elapsed_us: microseconds it has taken
