@@ -287,7 +287,8 @@ static void log_choice(const Populate *self)
            self->threads, self->plan.reason);
 }
 
-static void report_end(const Populate *self, const HmPreallocResult *result)
+static void report_end(const Populate *self, const HmPreallocResult *result,
+                       const HmPlacement *placement)
 {
     HostmemBackend *backend = self->backend;
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backend->report_lock);
@@ -297,6 +298,8 @@ static void report_end(const Populate *self, const HmPreallocResult *result)
     backend->report.done = result->populated;
     backend->report.threads = result->threads;
     backend->report.elapsed_us = result->elapsed_us;
+    backend->report.sampled = placement->sampled;
+    backend->report.misplaced = placement->misplaced;
 }
 
 void hostmem_backend_get_report(HostmemBackend *self,
@@ -463,7 +466,7 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
     };
     HmPreallocFailure failure = {0};
     HmPreallocResult result = {0};
-
+    HmPlacement placement = {0};
     gboolean ok;
 
     log_choice(self);
@@ -471,10 +474,12 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
     ok = hm_prealloc_run(&region, &options, cancellable, &result, &failure,
                          error);
     populate_end_rollback(self);
-    report_end(self, &result);
-    if (!ok) {
+    if (ok) {
+        placement = hm_backend_look_at_placement(backend, &self->range);
+    } else {
         populate_diagnose(self, &failure, error);
     }
+    report_end(self, &result, &placement);
     return ok;
 }
 

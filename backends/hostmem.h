@@ -10,11 +10,12 @@
 #include "util/prealloc.h"
 
 /*
- * The base of all backends, in five files: hostmem.c has the class, its
+ * The base of all backends, in six files: hostmem.c has the class, its
  * properties and what is asked of a ready backend; hostmem-create.c the order
  * of creation and destruction; hostmem-populate.c how memory is populated;
  * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
- * hostmem-thp.c where transparent huge pages come from.
+ * hostmem-place.c on which nodes pages ended up; hostmem-thp.c where
+ * transparent huge pages come from.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -156,6 +157,24 @@ gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
 void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);
 /** Whatever runs for "prealloc" ends, before this returns. */
 void hm_backend_end_job(HostmemBackend *self);
+
+/* hostmem-place.c */
+
+/** Where a sample of pages lies. */
+typedef struct {
+    guint sampled;
+    guint misplaced; /* not on host-nodes */
+} HmPlacement;
+
+/**
+ * hm_backend_look_at_placement: did populated pages go to "host-nodes"?
+ *
+ * Looks at up to 1024 pages, evenly spread.  Those elsewhere are a warning in
+ * the log with policy "bind", and information with the others.  Memory that
+ * is not bound, or a kernel that does not tell, gives no sample.
+ */
+HmPlacement hm_backend_look_at_placement(HostmemBackend *self,
+                                         const HmRange *range);
 
 /* hostmem-thp.c */
 

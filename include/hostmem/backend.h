@@ -152,6 +152,9 @@ guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
  * @total: bytes to populate; 0 when there was none
  * @elapsed_us: microseconds it has taken
  * @running: whether it runs now
+ * @sampled: pages whose NUMA node was looked up afterwards; 0 when the memory
+ *     is not bound to host-nodes
+ * @misplaced: those of them that lie on another node
  */
 typedef struct {
     const char *method;
@@ -161,6 +164,8 @@ typedef struct {
     guint64 total;
     gint64 elapsed_us;
     gboolean running;
+    guint sampled;
+    guint misplaced;
 } HostmemPreallocReport;
 
 /** hostmem_backend_get_report: progress or result of populating @self. */

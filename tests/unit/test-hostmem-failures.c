@@ -21,6 +21,7 @@ static const HmFakeCall fallible[] = {
     HM_FAKE_MAP,
     HM_FAKE_ADVISE,
     HM_FAKE_BIND,
+    HM_FAKE_PAGE_NODES,
     HM_FAKE_POPULATED,
     HM_FAKE_POPULATED_RANGES,
     HM_FAKE_HUGE,

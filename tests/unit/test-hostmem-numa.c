@@ -120,6 +120,105 @@ static void test_bound_before_populated(void)
     g_assert_cmpstr(order->str, ==, "bind populate ");
 }
 
+/* Where pages are afterwards */
+
+static HostmemPreallocReport populate(HostmemBackend *backend)
+{
+    HostmemPreallocReport report;
+    g_autoptr(GError) error = NULL;
+
+    hostmem_backend_populate(backend, 0, hostmem_backend_get_size(backend),
+                             NULL, &error);
+    g_assert_no_error(error);
+    hostmem_backend_get_report(backend, &report);
+    return report;
+}
+
+/* Somebody else had the second half on another node. */
+static HostmemBackend *make_half_elsewhere(const char *options)
+{
+    g_autoptr(HmIdset) elsewhere = hm_idset_parse("3", NULL);
+    HostmemBackend *backend;
+    guint8 *addr;
+    gsize half;
+
+    pretend_four_nodes();
+    backend = hm_test_make(options);
+    addr = hostmem_backend_get_host_addr(backend);
+    half = hostmem_backend_get_size(backend) / 2;
+    g_assert_cmpint(hm_os_bind(addr + half, half, MPOL_BIND, elsewhere, 0), ==,
+                    0);
+    return backend;
+}
+
+static void test_pages_where_they_belong(void)
+{
+    g_autoptr(HostmemBackend) ram = NULL;
+    HostmemPreallocReport report;
+
+    pretend_four_nodes();
+    ram = hm_test_make(RAM "policy=interleave,host-nodes=1-2,prealloc=on");
+    hostmem_backend_get_report(ram, &report);
+    g_assert_cmpuint(report.sampled, ==, HM_MIB / 4096);
+    g_assert_cmpuint(report.misplaced, ==, 0);
+}
+
+static void test_bound_pages_elsewhere_are_a_warning(void)
+{
+    g_autoptr(HostmemBackend) ram =
+        make_half_elsewhere(RAM "policy=bind,host-nodes=1-2");
+    HostmemPreallocReport report;
+
+    g_test_expect_message("hostmem", G_LOG_LEVEL_INFO, "*by*populate-write*");
+    g_test_expect_message(
+        "hostmem", G_LOG_LEVEL_WARNING,
+        "memory-backend-ram 'm0': 128 of 256 pages looked at are not on host "
+        "nodes 1-2, the first at offset 0x80000 on node 3; *");
+    report = populate(ram);
+    g_test_assert_expected_messages();
+    g_assert_cmpuint(report.sampled, ==, 256);
+    g_assert_cmpuint(report.misplaced, ==, 128);
+}
+
+static void test_preferred_pages_elsewhere_are_no_warning(void)
+{
+    g_autoptr(HostmemBackend) ram =
+        make_half_elsewhere(RAM "policy=preferred,host-nodes=2");
+
+    g_assert_cmpuint(populate(ram).misplaced, ==, 128);
+}
+
+static void test_only_a_sample_is_looked_at(void)
+{
+    g_autoptr(HostmemBackend) ram = make_half_elsewhere(
+        "memory-backend-ram,id=m0,size=16M,policy=preferred,host-nodes=2");
+    HostmemPreallocReport report = populate(ram);
+
+    g_assert_cmpuint(report.sampled, ==, 1024);
+    g_assert_cmpuint(report.misplaced, ==, 512);
+}
+
+static void test_unbound_pages_are_not_looked_at(void)
+{
+    g_autoptr(HostmemBackend) ram = NULL;
+
+    pretend_four_nodes();
+    ram = hm_test_make(RAM "prealloc=on");
+    g_assert_cmpuint(hm_fake_count(HM_FAKE_PAGE_NODES), ==, 0);
+}
+
+static void test_unknown_places_are_no_error(void)
+{
+    g_autoptr(HostmemBackend) ram = NULL;
+    HostmemPreallocReport report;
+
+    pretend_four_nodes();
+    hm_fake_fail(HM_FAKE_PAGE_NODES, 1, ENOSYS);
+    ram = hm_test_make(RAM "policy=bind,host-nodes=1,prealloc=on");
+    hostmem_backend_get_report(ram, &report);
+    g_assert_cmpuint(report.sampled, ==, 0);
+}
+
 /* Errors, all but the last before anything is made */
 
 static void assert_refused(const char *options, gint code, const char *part)
@@ -204,6 +303,17 @@ static const HmTest tests[] = {
     {"/hostmem-numa/default-binds-nothing", test_default_binds_nothing},
     {"/hostmem-numa/whole-memory-is-bound", test_whole_memory_is_bound},
     {"/hostmem-numa/bound-before-populated", test_bound_before_populated},
+    {"/hostmem-numa/pages-where-they-belong", test_pages_where_they_belong},
+    {"/hostmem-numa/bound-pages-elsewhere-are-a-warning",
+     test_bound_pages_elsewhere_are_a_warning},
+    {"/hostmem-numa/preferred-pages-elsewhere-are-no-warning",
+     test_preferred_pages_elsewhere_are_no_warning},
+    {"/hostmem-numa/only-a-sample-is-looked-at",
+     test_only_a_sample_is_looked_at},
+    {"/hostmem-numa/unbound-pages-are-not-looked-at",
+     test_unbound_pages_are_not_looked_at},
+    {"/hostmem-numa/unknown-places-are-no-error",
+     test_unknown_places_are_no_error},
     {"/hostmem-numa/policy-without-nodes", test_policy_without_nodes},
     {"/hostmem-numa/nodes-without-policy", test_nodes_without_policy},
     {"/hostmem-numa/unknown-policy", test_unknown_policy},
