@@ -18,30 +18,14 @@
 /* Those that do give something back cannot leave nothing behind when they
  * fail, and those that only ask cannot fail by their contract. */
 static const HmFakeCall fallible[] = {
-    HM_FAKE_MAP,
-    HM_FAKE_ADVISE,
-    HM_FAKE_BIND,
-    HM_FAKE_PAGE_NODES,
-    HM_FAKE_POPULATED,
-    HM_FAKE_POPULATED_RANGES,
-    HM_FAKE_HUGE,
-    HM_FAKE_OPEN,
-    HM_FAKE_MEMFD,
-    HM_FAKE_SHM,
-    HM_FAKE_TMPFS,
-    HM_FAKE_TMPFILE,
-    HM_FAKE_STAT,
-    HM_FAKE_STATFS,
-    HM_FAKE_IS_DAX,
-    HM_FAKE_TRUNCATE,
-    HM_FAKE_ALLOCATE,
-    HM_FAKE_SEEK,
-    HM_FAKE_ADD_SEALS,
-    HM_FAKE_GET_AFFINITY,
-    HM_FAKE_SET_AFFINITY,
-    HM_FAKE_GET_LIMIT,
-    HM_FAKE_READ_TEXT,
-    HM_FAKE_LIST_DIR,
+    HM_FAKE_MAP,        HM_FAKE_ADVISE,       HM_FAKE_BIND,
+    HM_FAKE_PAGE_NODES, HM_FAKE_POPULATED,    HM_FAKE_POPULATED_RANGES,
+    HM_FAKE_HUGE,       HM_FAKE_OPEN,         HM_FAKE_MEMFD,
+    HM_FAKE_SHM,        HM_FAKE_TMPFS,        HM_FAKE_TMPFILE,
+    HM_FAKE_STAT,       HM_FAKE_STATFS,       HM_FAKE_IS_DAX,
+    HM_FAKE_TRUNCATE,   HM_FAKE_ALLOCATE,     HM_FAKE_SEEK,
+    HM_FAKE_ADD_SEALS,  HM_FAKE_GET_AFFINITY, HM_FAKE_SET_AFFINITY,
+    HM_FAKE_GET_LIMIT,  HM_FAKE_READ_TEXT,    HM_FAKE_LIST_DIR,
 };
 
 static void assert_nothing_left(guint fds)
