@@ -334,6 +334,17 @@ static void test_scattered_memory_is_given_back(void)
     }
 }
 
+/* Storage has no page tables that could be looked at. */
+static void test_backed_memory_is_not_looked_at(void)
+{
+    g_autoptr(HostmemBackend) shm = NULL;
+
+    if (need_thp()) {
+        shm = hm_test_make(SHM "thp=on,prealloc=on,prealloc-state=backed");
+        g_assert_cmpuint(hm_fake_count(HM_FAKE_HUGE), ==, 0);
+    }
+}
+
 static void test_scattered_memory_will_do(void)
 {
     g_autoptr(HostmemBackend) ram = NULL;
@@ -397,6 +408,8 @@ static const HmTest tests[] = {
     {"/hostmem-thp/scattered-memory-fails", test_scattered_memory_fails},
     {"/hostmem-thp/scattered-memory-is-given-back",
      test_scattered_memory_is_given_back},
+    {"/hostmem-thp/backed-memory-is-not-looked-at",
+     test_backed_memory_is_not_looked_at},
     {"/hostmem-thp/scattered-memory-will-do", test_scattered_memory_will_do},
     {"/hostmem-thp/taken-for-granted-before-linux-6.7",
      test_taken_for_granted_before_linux_6_7},
