@@ -149,6 +149,8 @@ static gboolean map(HostmemBackend *self,
         return FALSE;
     }
     self->writable = !options.readonly;
+    g_atomic_int_set(&self->reserved,
+                     self->backing.kind == HM_MEM_HUGETLB && self->reserve);
     return TRUE;
 }
 

@@ -390,6 +390,9 @@ static gboolean populate_may_roll_back(gpointer data)
         return FALSE;
     }
     self->rolled_back = hm_object_begin_rollback(HOSTMEM_OBJECT(self->backend));
+    if (self->rolled_back) {
+        g_atomic_int_set(&self->backend->reserved, FALSE);
+    }
     return self->rolled_back;
 }
 

@@ -441,6 +441,9 @@ guint64 hostmem_backend_get_backed_size(HostmemBackend *self)
     if (!is_ready(self)) {
         return 0;
     }
+    if (g_atomic_int_get(&self->reserved)) {
+        return self->mapping.length;
+    }
     return hm_backing_backed_size(&self->backing, self->mapping.addr);
 }
 
@@ -490,5 +493,6 @@ gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,
         .fd = self->backing.fd,
         .fd_offset = self->backing.offset,
     };
+    g_atomic_int_set(&self->reserved, FALSE);
     return hm_discard(&target, range.offset, range.length, error);
 }

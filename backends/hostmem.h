@@ -46,6 +46,7 @@ struct _HostmemBackend {
     HmBacking backing;
     HmMapping mapping;
     gboolean writable; /* the mapping is */
+    gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
 
     GMutex populate_lock; /* one populate at a time */

@@ -138,7 +138,8 @@ guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self);
 
 /**
  * Returns: bytes whose storage is guaranteed now, asked of the kernel.
- * Private anonymous memory counts what is populated.
+ * Private anonymous memory counts what is populated; huge pages count when
+ * they are reserved, until some are given back.
  */
 guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
 

@@ -227,6 +227,16 @@ def test_signal_cancels():
         assert daemon.wait() == 0
 
 
+def test_reserved_huge_pages_are_backed():
+    with harness.need_huge_pages(4), Hostmemd() as daemon:
+        daemon.qmp.execute("object-add", {
+            "qom-type": "memory-backend-memfd", "id": "m0", "size": 8 * MIB,
+            "hugetlb": True})
+        memdev, = daemon.qmp.execute("query-memdev")
+        assert memdev["backed-size"] == 8 * MIB
+        assert memdev["populated-size"] == 0
+
+
 def policies_of_workers(daemon):
     """Scheduling policies of the threads that populate."""
     found = set()
