@@ -117,6 +117,12 @@ def _cgroup_mounts():
                    pathlib.Path(fields[4]))
 
 
+def _system_mounts():
+    """Those of the system; a test's own goes away with that test."""
+    return [mount for mount in _cgroup_mounts()
+            if not mount[3].name.startswith("hostmem-mnt-")]
+
+
 def _own_path(controller):
     """Our path in the v1 hierarchy of a controller; None without one."""
     for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
@@ -153,10 +159,13 @@ class _Cgroup:
     def __enter__(self):
         need_root()
         with contextlib.ExitStack() as stack:
-            parent = self._find_parent()
+            parent = self._find_parent(_system_mounts())
             if not parent:
-                stack.enter_context(_mounted_hierarchy(self.controller))
-                parent = self._find_parent()
+                folder = stack.enter_context(
+                    _mounted_hierarchy(self.controller))
+                parent = self._find_parent(
+                    [mount for mount in _cgroup_mounts()
+                     if mount[3] == folder])
             if not parent:
                 skip(f"no {self.controller} cgroup controller")
             self.path = parent / f"hostmem-test-{os.getpid()}"
@@ -167,9 +176,8 @@ class _Cgroup:
             self._stack = stack.pop_all()
         return self
 
-    def _find_parent(self):
+    def _find_parent(self, mounts):
         """Where to make the cgroup; None when no mount is fit for it."""
-        mounts = list(_cgroup_mounts())
         for fstype, options, root, point in mounts:
             if fstype == "cgroup" and self.controller in options:
                 self.version = 1
