@@ -18,6 +18,7 @@
 #include "util/numa.h"
 #include "util/os.h"
 #include "util/size.h"
+#include "util/thread.h"
 
 /* Less than this does not repay a thread. */
 #define MIN_SHARE (64 * HM_MIB)
@@ -554,7 +555,7 @@ void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
                                     gpointer user_data)
 {
     const HmRange range = {offset, length};
-    g_autoptr(GError) cause = NULL;
+    GError *cause = NULL;
     GThread *thread;
     GTask *task;
 
@@ -564,10 +565,9 @@ void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
     g_task_set_source_tag(task, hostmem_backend_populate_async);
     g_task_set_check_cancellable(task, FALSE); /* all may be done by then */
     g_task_set_task_data(task, g_memdup2(&range, sizeof(range)), g_free);
-    thread = g_thread_try_new("hostmem-populate", populate_main, task, &cause);
+    thread = hm_thread_new("hostmem-populate", populate_main, task, &cause);
     if (!thread) {
-        g_task_return_new_error(task, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT,
-                                "cannot create a thread: %s", cause->message);
+        g_task_return_error(task, cause);
         g_object_unref(task);
         return;
     }

@@ -11,6 +11,7 @@
 #include "backends/job-list.h"
 #include "backends/job.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 struct _HostmemJob {
     GObject parent_instance;
@@ -226,14 +227,12 @@ gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
                       GError **error)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
-    g_autoptr(GError) cause = NULL;
 
     self->func = func;
     self->data = data;
-    self->thread = g_thread_try_new("hostmem-job", job_main, self, &cause);
+    self->thread = hm_thread_new("hostmem-job", job_main, self, error);
     if (!self->thread) {
-        return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
-                            "cannot create a thread: %s", cause->message);
+        return FALSE;
     }
     enter(self, HOSTMEM_JOB_CREATED);
     return TRUE;

@@ -18,7 +18,7 @@
  * the registry: it can go at any time, and then waits for their threads.
  */
 #include "backends/registry-entry.h"
-#include "util/error.h"
+#include "util/thread.h"
 
 static gboolean entry_done(gpointer data);
 
@@ -138,7 +138,7 @@ static gboolean start_thread(HmEntry *entry, const char *name, GThreadFunc func,
     g_source_set_priority(done, G_PRIORITY_DEFAULT);
     g_source_set_callback(done, entry_done, entry, NULL);
     entry->done = g_source_ref(done);
-    entry->thread = g_thread_try_new(name, func, entry, error);
+    entry->thread = hm_thread_new(name, func, entry, error);
     return entry->thread != NULL;
 }
 
@@ -252,17 +252,12 @@ static void entry_follow(HmEntry *entry, GCancellable *outer)
 void hm_entry_create_async(HmEntry *entry, GCancellable *cancellable,
                            const HmWaiter *waiter)
 {
-    GError *cause = NULL;
-
     entry->add = *waiter;
     entry->add_waits = TRUE;
     if (cancellable) {
         entry_follow(entry, cancellable);
     }
-    if (!start_thread(entry, "hostmem-add", create_main, &cause)) {
-        hm_set_error(&entry->error, HOSTMEM_ERROR_LIMIT,
-                     "cannot create a thread: %s", cause->message);
-        g_error_free(cause);
+    if (!start_thread(entry, "hostmem-add", create_main, &entry->error)) {
         hand_back(entry);
     }
 }

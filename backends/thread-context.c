@@ -15,12 +15,19 @@
 #include "util/error.h"
 #include "util/numa.h"
 #include "util/os.h"
+#include "util/thread.h"
+
+/* What a thread begins with. */
+typedef struct {
+    GThreadFunc func;
+    gpointer data;
+    sigset_t mask; /* of signals, the requester's */
+} Start;
 
 /* A thread to be made; lives on the requester's stack. */
 typedef struct {
     const char *name;
-    GThreadFunc func;
-    gpointer data;
+    Start start;
     gboolean answered;
     GThread *thread; /* NULL with @error */
     GError *error;
@@ -165,10 +172,24 @@ static gboolean thread_context_change(HostmemObject *object, const HmProp *row,
 
 /* The parked thread */
 
+static gpointer start_main(gpointer data)
+{
+    const Start start = *(Start *)data;
+
+    g_free(data);
+    hm_thread_restore_signals(&start.mask);
+    return start.func(start.data);
+}
+
 static void answer(SpawnRequest *request)
 {
-    request->thread = g_thread_try_new(request->name, request->func,
-                                       request->data, &request->error);
+    Start *start = g_memdup2(&request->start, sizeof(*start));
+
+    request->thread =
+        hm_thread_new(request->name, start_main, start, &request->error);
+    if (!request->thread) {
+        g_free(start);
+    }
     request->answered = TRUE;
 }
 
@@ -190,23 +211,13 @@ static gpointer parked_main(gpointer data)
     return NULL;
 }
 
-static gboolean no_thread(GError **error, GError *cause)
-{
-    hm_set_error(error, HOSTMEM_ERROR_LIMIT, "cannot create a thread: %s",
-                 cause->message);
-    g_error_free(cause);
-    return FALSE;
-}
-
 static gboolean park(HostmemThreadContext *self, GError **error)
 {
     g_autoptr(GMutexLocker) locker = NULL;
-    GError *cause = NULL;
 
-    self->parked =
-        g_thread_try_new("thread-context", parked_main, self, &cause);
+    self->parked = hm_thread_new("thread-context", parked_main, self, error);
     if (!self->parked) {
-        return no_thread(error, cause);
+        return FALSE;
     }
     locker = g_mutex_locker_new(&self->lock);
     while (!self->thread_id) {
@@ -251,11 +262,12 @@ GThread *hostmem_thread_context_spawn(HostmemThreadContext *self,
                                       const char *name, GThreadFunc func,
                                       gpointer data, GError **error)
 {
-    SpawnRequest request = {.name = name, .func = func, .data = data};
+    SpawnRequest request = {.name = name, .start = {func, data}};
 
     g_return_val_if_fail(HOSTMEM_IS_THREAD_CONTEXT(self) && func, NULL);
     g_return_val_if_fail(hm_object_is_complete(HOSTMEM_OBJECT(self)), NULL);
 
+    pthread_sigmask(SIG_SETMASK, NULL, &request.start.mask);
     g_mutex_lock(&self->lock);
     while (self->request) {
         g_cond_wait(&self->changed, &self->lock);
@@ -267,7 +279,7 @@ GThread *hostmem_thread_context_spawn(HostmemThreadContext *self,
     }
     g_mutex_unlock(&self->lock);
     if (!request.thread) {
-        no_thread(error, request.error);
+        g_propagate_error(error, request.error);
     }
     return request.thread;
 }

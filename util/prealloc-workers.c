@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <signal.h>
 #include "util/error.h"
 #include "util/os.h"
 #include "util/prealloc-workers.h"
+#include "util/thread.h"
 
 /*
  * Theory of operation
@@ -52,23 +52,8 @@ static gboolean wait_for_phase(Crew *crew, Phase phase)
     return go;
 }
 
-/** Leave signals to the threads of the program; faults are our own. */
-static void block_signals(void)
-{
-    sigset_t set;
-
-    sigfillset(&set);
-    sigdelset(&set, SIGBUS);
-    sigdelset(&set, SIGSEGV);
-    sigdelset(&set, SIGILL);
-    sigdelset(&set, SIGFPE);
-    sigdelset(&set, SIGTRAP);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
-}
-
 static void set_up_worker(const Crew *crew)
 {
-    block_signals();
     if (crew->cpus) {
         hm_os_set_affinity(0, crew->cpus);
     }
@@ -110,7 +95,7 @@ static GThread *spawn(Crew *crew, guint i, const HmPreallocOptions *options,
         return options->spawn("prealloc", func, crew, options->spawn_data,
                               error);
     }
-    return g_thread_try_new("prealloc", func, crew, error);
+    return hm_thread_new("prealloc", func, crew, error);
 }
 
 /** Returns: FALSE when not all @n could be created; @threads has the others */
@@ -141,11 +126,14 @@ static gboolean run_crew(const HmWork *work, guint n,
         .cpus = options->cpus,
         .priority = options->priority,
     };
+    sigset_t old_mask;
     gboolean ok;
 
     g_mutex_init(&crew.lock);
     g_cond_init(&crew.moved);
+    hm_thread_block_signals(&old_mask); /* as a thread context inherits them */
     ok = spawn_all(&crew, n, options, threads, error);
+    hm_thread_restore_signals(&old_mask);
     enter_phase(&crew, ok ? FIRST : ABANDONED);
     for (guint i = 0; i < threads->len; i++) {
         g_thread_join(g_ptr_array_index(threads, i));

@@ -49,7 +49,7 @@ typedef gboolean (*HmRollBackFunc)(gpointer roll_back_data);
 typedef struct {
     guint threads;     /* workers, at most one a chunk; not 0 */
     gboolean tune;     /* park those of them that do not make it faster */
-    HmSpawnFunc spawn; /* NULL: g_thread_try_new */
+    HmSpawnFunc spawn; /* NULL: hm_thread_new */
     gpointer spawn_data;
     const HmIdset *cpus; /* bind the workers to these; NULL: as the caller */
     HmPriority priority; /* of the workers */

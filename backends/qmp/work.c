@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/qmp/server.h"
 #include "backends/qmp/work.h"
-#include "util/error.h"
+#include "util/thread.h"
 
 /*
  * Theory of operation
@@ -148,15 +148,11 @@ static gpointer item_main(gpointer data)
 
 static gboolean start_thread(Item *item)
 {
-    g_autoptr(GError) cause = NULL;
-
     item->done = g_idle_source_new();
     g_source_set_priority(item->done, G_PRIORITY_DEFAULT);
     g_source_set_callback(item->done, on_done, item, NULL);
-    item->thread = g_thread_try_new("hostmem-qmp", item_main, item, &cause);
-    return item->thread ||
-           hm_set_error(&item->error, HOSTMEM_ERROR_LIMIT,
-                        "cannot create a thread: %s", cause->message);
+    item->thread = hm_thread_new("hostmem-qmp", item_main, item, &item->error);
+    return item->thread != NULL;
 }
 
 GPtrArray *hm_qmp_work_objects(HostmemObject *object)

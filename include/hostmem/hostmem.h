@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+/*
+ * Threads that the library starts for itself block all signals but SIGBUS,
+ * SIGSEGV, SIGILL, SIGFPE and SIGTRAP, so the program's handlers of what it is
+ * sent from outside run in the program's own threads.
+ */
 #include <hostmem/backend.h>
 #include <hostmem/error.h>
 #include <hostmem/host.h>

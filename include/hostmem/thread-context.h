@@ -35,7 +35,8 @@ pid_t hostmem_thread_context_get_thread_id(HostmemThreadContext *self);
 
 /**
  * hostmem_thread_context_spawn: g_thread_try_new(), but from the parked thread.
- * @func: runs in the new thread, which has the parked thread's affinity
+ * @func: runs in the new thread, which has the parked thread's affinity and
+ * the signal mask of the caller
  *
  * Any thread may call; calls are served one at a time.
  *

@@ -222,6 +222,29 @@ def test_delete_cancels_a_change():
             daemon.qmp.finish(number)
 
 
+def threads(daemon):
+    """Name and blocked signals of each thread but the main one."""
+    for task in harness.pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
+        if task.name != str(daemon.pid):
+            fields = dict(line.split(":\t", 1) for line in
+                          (task / "status").read_text().splitlines())
+            yield fields["Name"], int(fields["SigBlk"], 16)
+
+
+def test_threads_leave_signals_to_the_program():
+    sigterm = 1 << harness.signal.SIGTERM - 1
+    expected = {"hostmem-add", "hostmem-qmp", "thread-context", "prealloc"}
+    with slow_hostmemd("-object", "thread-context,id=t0",
+                       "-object", LAZY) as daemon:
+        start_add(daemon.qmp, "m1", prealloc_context="t0")
+        daemon.connect().start("qom-set", path="m0", property="prealloc",
+                               value=True)
+        wait_until(lambda: expected <= {name for name, _ in threads(daemon)},
+                   what="the threads")
+        for name, blocked in threads(daemon):
+            assert blocked & sigterm, name
+
+
 def test_client_that_leaves_does_not_cancel():
     with slow_hostmemd() as daemon:
         leaver = daemon.connect()

@@ -139,6 +139,38 @@ static void test_spawn_from_threads(void)
     }
 }
 
+static gboolean blocks_sigusr1(void)
+{
+    sigset_t mask;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    return sigismember(&mask, SIGUSR1);
+}
+
+static gpointer blocks_sigusr1_main(gpointer data)
+{
+    *(gboolean *)data = blocks_sigusr1();
+    return NULL;
+}
+
+static void test_spawn_inherits_signal_mask(void)
+{
+    g_autoptr(HostmemThreadContext) context = make("cpu-affinity", NULL);
+    gboolean blocks = TRUE;
+    sigset_t mask;
+
+    g_thread_join(hostmem_thread_context_spawn(
+        context, "worker", blocks_sigusr1_main, &blocks, NULL));
+    g_assert_false(blocks);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    g_thread_join(hostmem_thread_context_spawn(
+        context, "worker", blocks_sigusr1_main, &blocks, NULL));
+    pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+    g_assert_true(blocks);
+}
+
 /* Properties */
 
 static void test_thread_id(void)
@@ -280,6 +312,8 @@ static const HmTest tests[] = {
     {"/thread-context/spawn-inherits", test_spawn_inherits},
     {"/thread-context/spawn-follows-change", test_spawn_follows_change},
     {"/thread-context/spawn-from-threads", test_spawn_from_threads},
+    {"/thread-context/spawn-inherits-signal-mask",
+     test_spawn_inherits_signal_mask},
     {"/thread-context/thread-id", test_thread_id},
     {"/thread-context/thread-ends", test_thread_ends},
     {"/thread-context/cpu-affinity", test_cpu_affinity},
