@@ -114,7 +114,7 @@ static json_t *types_json(void)
     json_t *array = json_array();
 
     for (guint i = 0; i < n; i++) {
-        if (!types[i].abstract) {
+        if (hm_object_type_is_object(&types[i])) {
             json_array_append_new(
                 array, json_pack("{ss so}", "name", types[i].name, "properties",
                                  properties_json(types[i].get_type())));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
+#include <hostmem/virtio-mem.h>
 
 static GType register_enum(gsize *once, const char *name,
                            const GEnumValue *values)
@@ -66,4 +67,17 @@ GType hostmem_prealloc_priority_get_type(void)
     };
 
     return register_enum(&once, "HostmemPreallocPriority", values);
+}
+
+GType hostmem_resize_state_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_RESIZE_REACHED, "HOSTMEM_RESIZE_REACHED", "reached"},
+        {HOSTMEM_RESIZE_RUNNING, "HOSTMEM_RESIZE_RUNNING", "running"},
+        {HOSTMEM_RESIZE_STALLED, "HOSTMEM_RESIZE_STALLED", "stalled"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemResizeState", values);
 }

@@ -68,7 +68,7 @@ static const HmObjectType *find_type(const char *name, GError **error)
     const HmObjectType *type = hm_object_type_find(name);
     g_autofree char *quoted = NULL;
 
-    if (type && !type->abstract) {
+    if (type && hm_object_type_is_object(type)) {
         return type;
     }
     quoted = hm_error_quote(name);

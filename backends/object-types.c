@@ -2,6 +2,7 @@
 #include <hostmem/backend.h>
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
+#include <hostmem/virtio-mem.h>
 #include "backends/object-types.h"
 #include "util/props.h"
 
@@ -10,17 +11,18 @@
 
 /* Sorted by name. */
 static const HmObjectType types[] = {
-    {"memory-backend", "object", TRUE, hostmem_backend_get_type},
-    {"memory-backend-file", "memory-backend", FALSE,
+    {"memory-backend", "object", TRUE, FALSE, hostmem_backend_get_type},
+    {"memory-backend-file", "memory-backend", FALSE, FALSE,
      hostmem_backend_file_get_type},
-    {"memory-backend-memfd", "memory-backend", FALSE,
+    {"memory-backend-memfd", "memory-backend", FALSE, FALSE,
      hostmem_backend_memfd_get_type},
-    {"memory-backend-ram", "memory-backend", FALSE,
+    {"memory-backend-ram", "memory-backend", FALSE, FALSE,
      hostmem_backend_ram_get_type},
-    {"memory-backend-shm", "memory-backend", FALSE,
+    {"memory-backend-shm", "memory-backend", FALSE, FALSE,
      hostmem_backend_shm_get_type},
-    {"object", NULL, TRUE, hostmem_object_get_type},
-    {"thread-context", "object", FALSE, hostmem_thread_context_get_type},
+    {"object", NULL, TRUE, FALSE, hostmem_object_get_type},
+    {"thread-context", "object", FALSE, FALSE, hostmem_thread_context_get_type},
+    {"virtio-mem", "object", FALSE, TRUE, hostmem_virtio_mem_get_type},
 };
 
 const HmObjectType *hm_object_types(guint *n)
@@ -37,6 +39,11 @@ const HmObjectType *hm_object_type_find(const char *name)
         }
     }
     return NULL;
+}
+
+gboolean hm_object_type_is_object(const HmObjectType *type)
+{
+    return !type->abstract && !type->device;
 }
 
 const char *hm_object_type_name(GType type)
@@ -56,7 +63,7 @@ static char *help_list(void)
     GString *text = g_string_new("List of user creatable objects:\n");
 
     for (guint i = 0; i < G_N_ELEMENTS(types); i++) {
-        if (!types[i].abstract) {
+        if (hm_object_type_is_object(&types[i])) {
             g_string_append_printf(text, "  %s\n", types[i].name);
         }
     }
@@ -123,5 +130,5 @@ char *hostmem_object_types_help(const char *type)
         return help_list();
     }
     found = hm_object_type_find(type);
-    return found && !found->abstract ? help_type(found) : NULL;
+    return found && hm_object_type_is_object(found) ? help_type(found) : NULL;
 }

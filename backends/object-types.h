@@ -11,6 +11,7 @@ typedef struct {
     const char *name;
     const char *parent; /* NULL for the root */
     gboolean abstract;
+    gboolean device; /* made by `-device`, not by `-object` */
     GType (*get_type)(void);
 } HmObjectType;
 
@@ -18,5 +19,7 @@ typedef struct {
 const HmObjectType *hm_object_types(guint *n);
 /** (nullable): by QEMU's name. */
 const HmObjectType *hm_object_type_find(const char *name);
+/** Whether `-object` and object-add can make it. */
+gboolean hm_object_type_is_object(const HmObjectType *type);
 /** QEMU's name of a GType; GObject's where the table does not have it. */
 const char *hm_object_type_name(GType type);

@@ -47,6 +47,10 @@ static gboolean object_change(HostmemObject *self G_GNUC_UNUSED,
     return TRUE;
 }
 
+static void object_changed(HostmemObject *self G_GNUC_UNUSED)
+{
+}
+
 static gboolean object_initable_init(GInitable *initable,
                                      GCancellable *cancellable, GError **error)
 {
@@ -65,6 +69,20 @@ static gboolean object_initable_init(GInitable *initable,
 static void object_initable_iface_init(GInitableIface *iface)
 {
     iface->init = object_initable_init;
+}
+
+/* QEMU words the size differently from all others; clients match on it. */
+static gboolean object_refuse_change(HostmemObject *self, const HmProp *row,
+                                     GError **error)
+{
+    const char *type = hostmem_object_get_type_name(self);
+
+    if (g_str_equal(row->name, "size")) {
+        return hm_set_error(error, HOSTMEM_ERROR_PERMISSION,
+                            "cannot change property size of %s ", type);
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_PERMISSION,
+                        "cannot change property '%s' of %s.", row->name, type);
 }
 
 static void hostmem_object_init(HostmemObject *self)
@@ -93,6 +111,8 @@ static void hostmem_object_class_init(HostmemObjectClass *klass)
     object_class->finalize = hostmem_object_finalize;
     klass->complete = object_complete;
     klass->change = object_change;
+    klass->changed = object_changed;
+    klass->refuse_change = object_refuse_change;
     hm_props_install(object_class, object_props, G_N_ELEMENTS(object_props));
 }
 
@@ -228,20 +248,6 @@ char *hostmem_object_get(HostmemObject *self, const char *property,
     return text;
 }
 
-/* QEMU words the size differently from all others; clients match on it. */
-static gboolean refuse_change(HostmemObject *self, const HmProp *row,
-                              GError **error)
-{
-    const char *type = hostmem_object_get_type_name(self);
-
-    if (g_str_equal(row->name, "size")) {
-        return hm_set_error(error, HOSTMEM_ERROR_PERMISSION,
-                            "cannot change property size of %s ", type);
-    }
-    return hm_set_error(error, HOSTMEM_ERROR_PERMISSION,
-                        "cannot change property '%s' of %s.", row->name, type);
-}
-
 static const HmProp *find_changeable(HostmemObject *self, const char *property,
                                      GError **error)
 {
@@ -257,7 +263,7 @@ static const HmProp *find_changeable(HostmemObject *self, const char *property,
         return NULL;
     }
     if (!(row->flags & HM_PROP_LIVE)) {
-        refuse_change(self, row, error);
+        HOSTMEM_OBJECT_GET_CLASS(self)->refuse_change(self, row, error);
         return NULL;
     }
     if (!hm_object_is_complete(self)) {
@@ -282,14 +288,19 @@ static gboolean change_value(HostmemObject *self, const HmProp *row,
                              const GValue *value, GCancellable *cancellable,
                              GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->change_lock);
     HostmemObjectClass *klass = HOSTMEM_OBJECT_GET_CLASS(self);
+    gboolean ok;
 
-    if (!klass->change(self, row, value, cancellable, error)) {
-        return FALSE;
+    g_mutex_lock(&self->change_lock);
+    ok = klass->change(self, row, value, cancellable, error);
+    if (ok) {
+        store_value(self, row, value);
     }
-    store_value(self, row, value);
-    return TRUE;
+    g_mutex_unlock(&self->change_lock);
+    if (ok) {
+        klass->changed(self);
+    }
+    return ok;
 }
 
 static gboolean set_row_json(HostmemObject *self, const HmProp *row,
@@ -339,6 +350,17 @@ void hostmem_object_hold(HostmemObject *self)
     g_mutex_lock(&self->hold_lock);
     g_atomic_int_inc(&self->holds);
     g_mutex_unlock(&self->hold_lock);
+}
+
+gboolean hm_object_hold_alone(HostmemObject *self)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->hold_lock);
+
+    if (hostmem_object_is_held(self)) {
+        return FALSE;
+    }
+    g_atomic_int_inc(&self->holds);
+    return TRUE;
 }
 
 void hostmem_object_release(HostmemObject *self)

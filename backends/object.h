@@ -47,6 +47,11 @@ struct _HostmemObjectClass {
     gboolean (*change)(HostmemObject *self, const HmProp *row,
                        const GValue *value, GCancellable *cancellable,
                        GError **error);
+    /* A change is done, and no lock is held: the place for signals. */
+    void (*changed)(HostmemObject *self);
+    /* Say why a row that is not live does not change.  Returns: FALSE */
+    gboolean (*refuse_change)(HostmemObject *self, const HmProp *row,
+                              GError **error);
 };
 
 #define HOSTMEM_OBJECT_CLASS(klass) \
@@ -71,6 +76,16 @@ gboolean hm_object_is_complete(HostmemObject *self);
  */
 void hm_object_abandon(HostmemObject *self);
 gboolean hm_object_is_abandoned(HostmemObject *self);
+
+/**
+ * hm_object_hold_alone: hostmem_object_hold(), for who wants to be the only
+ * one.
+ *
+ * Others may hold the object as well later.
+ *
+ * Returns: FALSE when somebody holds it already
+ */
+gboolean hm_object_hold_alone(HostmemObject *self);
 
 /**
  * hm_object_begin_rollback: keep everybody from holding the object, so that

@@ -230,7 +230,7 @@ static const char *add_options(Schema *self)
     const HmObjectType *types = hm_object_types(&n);
 
     for (guint i = 0; i < n; i++) {
-        if (!types[i].abstract) {
+        if (hm_object_type_is_object(&types[i])) {
             json_array_append_new(cases, json_string(types[i].name));
             json_array_append_new(
                 variants, json_pack("{s:s,s:s}", "case", types[i].name, "type",

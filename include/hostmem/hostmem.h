@@ -15,3 +15,4 @@
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
+#include <hostmem/virtio-mem.h>

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <hostmem/virtio-mem.h>
+#include "backends/object.h"
+#include "backends/virtio/block-map.h"
+#include "util/range.h"
+
+/*
+ * The device: virtio-mem.c has the class, its properties and what is asked of
+ * it; virtio-mem-create.c what can fail in creation; virtio-mem-request.c the
+ * requests; virtio-mem-status.c how a resize goes, and the signals.
+ *
+ * Locks, in the order in which they may be taken:
+ *
+ *   change_lock   of the object: one change of "requested-size" at a time
+ *   request_lock  one request or reset at a time; held while memory is
+ *                 populated or discarded
+ *   state_lock    what is behind it below; never held long, innermost
+ *
+ * The block map is changed under both of the last, and may be read under
+ * either.  No lock is held while a signal is emitted.
+ */
+struct _HostmemVirtioMem {
+    HostmemObject parent_instance;
+
+    /* properties, as given */
+    GObject *memdev;
+    guint64 given_memaddr;
+    guint64 given_block_size;
+    guint64 given_requested_size;
+    guint32 given_resize_timeout; /* seconds */
+    guint32 node;
+    gboolean prealloc;
+    gint unplugged_inaccessible; /* HostmemOnOffAuto */
+    gboolean dynamic_memslots;
+
+    /* what creation found out; constant afterwards */
+    guint64 memaddr;       /* guest physical */
+    guint64 block_size;    /* bytes */
+    guint64 region_size;   /* bytes; of the memdev */
+    gboolean inaccessible; /* what is not plugged is */
+    gboolean held;         /* the memdev is, by us */
+
+    GMutex request_lock;
+
+    GMutex state_lock; /* guards what follows */
+    HmBlockMap *map;
+    guint64 requested;     /* bytes */
+    gint64 timeout_us;     /* of a resize without progress; 0: never */
+    guint64 usable;        /* bytes */
+    gboolean busy;         /* see hostmem_virtio_mem_set_busy() */
+    GThread *server;       /* (nullable): whom the request at work is of */
+    GCancellable *current; /* (nullable): ends the request at work */
+    guint resets;          /* that wait for the request at work */
+
+    guint64 answers[HOSTMEM_VIRTIO_MEM_ERROR + 1]; /* since the request */
+    char *reason;                                  /* (nullable) */
+    gint64 progress_us;           /* hm_os_now() of the last progress */
+    HostmemResizeState announced; /* by the last "resize-changed" */
+    guint pending;                /* signals to be emitted */
+    gboolean emitting;            /* some thread does */
+    gint64 logged_us; /* hm_os_now() of the last line in the log; 0 */
+    guint unlogged;   /* refusals since then */
+};
+
+/** The memory of a region; complete devices only. */
+static inline HostmemBackend *hm_virtio_mem_backend(HostmemVirtioMem *self)
+{
+    return HOSTMEM_BACKEND(self->memdev);
+}
+
+/* virtio-mem-create.c */
+
+/** Check the properties, take the memdev and empty it. */
+gboolean hm_virtio_mem_complete(HostmemObject *object,
+                                GCancellable *cancellable, GError **error);
+/**
+ * hm_virtio_mem_check_requested: may @size be requested?
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID
+ */
+gboolean hm_virtio_mem_check_requested(HostmemVirtioMem *self, guint64 size,
+                                       GError **error);
+/** Let go of the memdev, if it is held. */
+void hm_virtio_mem_release(HostmemVirtioMem *self);
+
+/* virtio-mem-request.c */
+
+/** Under state_lock: what "requested-size" needs is usable; nothing ceases to
+ * be unless @may_shrink. */
+void hm_virtio_mem_resize_usable(HostmemVirtioMem *self, gboolean may_shrink);
+
+/* virtio-mem-status.c */
+
+typedef enum {
+    HM_PENDING_SIZE = 1 << 0,
+    HM_PENDING_REQUESTED = 1 << 1,
+    HM_PENDING_RESIZE = 1 << 2,
+} HmPendingSignal;
+
+/** Under state_lock: "requested-size" was set: a new resize begins. */
+void hm_virtio_mem_begin_resize(HostmemVirtioMem *self);
+/** Under state_lock: the size has changed. */
+void hm_virtio_mem_size_changed(HostmemVirtioMem *self);
+/** Count an answer, with a line in the log now and then for a BUSY. */
+void hm_virtio_mem_count(HostmemVirtioMem *self, HostmemVirtioMemAnswer answer,
+                         const GError *why);
+/** Emit what is pending; no lock is held. */
+void hm_virtio_mem_emit(HostmemVirtioMem *self);
