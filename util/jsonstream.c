@@ -34,6 +34,8 @@ typedef enum {
 
 struct HmJsonStream {
     HmJsonStreamFunc func;
+    HmJsonStreamTextFunc text_func;
+    gsize aside; /* size of documents for @text_func */
     gpointer user_data;
     State state;
     GString *text; /* of the document so far */
@@ -145,21 +147,46 @@ static GString *widen_integers(const GString *text)
     return widened;
 }
 
-static json_t *load(const GString *text, json_error_t *details)
+/* What jansson still has to read. */
+typedef struct {
+    const char *data;
+    gsize length;
+    GCancellable *cancellable;
+} Input;
+
+static size_t read_input(void *buffer, size_t size, void *data)
 {
-    return json_loadb(text->str, text->len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, details);
+    Input *input = data;
+    gsize n = MIN(size, input->length);
+
+    if (g_cancellable_is_cancelled(input->cancellable)) {
+        return (size_t)-1;
+    }
+    memcpy(buffer, input->data, n);
+    input->data += n;
+    input->length -= n;
+    return n;
 }
 
-static json_t *parse_document(const GString *text, GError **error)
+static json_t *load(const GString *text, GCancellable *cancellable,
+                    json_error_t *details)
+{
+    Input input = {text->str, text->len, cancellable};
+
+    return json_load_callback(
+        read_input, &input, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, details);
+}
+
+json_t *hm_json_parse_text(const GString *text, GCancellable *cancellable,
+                           GError **error)
 {
     json_error_t details;
-    json_t *value = load(text, &details);
+    json_t *value = load(text, cancellable, &details);
 
     if (!value && json_error_code(&details) == json_error_numeric_overflow) {
         GString *widened = widen_integers(text);
 
-        value = load(widened, &details);
+        value = load(widened, cancellable, &details);
         g_string_free(widened, TRUE);
     }
     if (!value) {
@@ -176,8 +203,16 @@ HmJsonStream *hm_json_stream_new(HmJsonStreamFunc func, gpointer user_data)
 
     self->func = func;
     self->user_data = user_data;
+    self->aside = G_MAXSIZE;
     self->text = g_string_new(NULL);
     return self;
+}
+
+void hm_json_stream_set_aside(HmJsonStream *self, gsize size,
+                              HmJsonStreamTextFunc func)
+{
+    self->aside = size;
+    self->text_func = func;
 }
 
 void hm_json_stream_free(HmJsonStream *self)
@@ -206,14 +241,32 @@ static void reset(HmJsonStream *self, State state)
     g_string_truncate(self->text, 0);
 }
 
-/* The document is complete. */
-static void deliver(HmJsonStream *self)
+static void deliver_text(HmJsonStream *self)
+{
+    GString *text = self->text;
+
+    self->text = g_string_new(NULL);
+    reset(self, STATE_IDLE);
+    self->text_func(text, self->user_data);
+}
+
+static void deliver_value(HmJsonStream *self)
 {
     g_autoptr(GError) error = NULL;
-    json_auto_t *value = parse_document(self->text, &error);
+    json_auto_t *value = hm_json_parse_text(self->text, NULL, &error);
 
     reset(self, STATE_IDLE);
     self->func(value, error, self->user_data);
+}
+
+/* The document is complete. */
+static void deliver(HmJsonStream *self)
+{
+    if (self->text->len >= self->aside) {
+        deliver_text(self);
+    } else {
+        deliver_value(self);
+    }
 }
 
 /* The document is broken and has no end to be found. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <glib.h>
+#include <gio/gio.h>
 #include <jansson.h>
 
 /*
@@ -35,6 +35,26 @@ typedef void (*HmJsonStreamFunc)(json_t *value, const GError *error,
 HmJsonStream *hm_json_stream_new(HmJsonStreamFunc func, gpointer user_data);
 void hm_json_stream_free(HmJsonStream *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmJsonStream, hm_json_stream_free)
+
+/**
+ * @text: (transfer full): for hm_json_parse_text(); the callback keeps to the
+ * same rules
+ */
+typedef void (*HmJsonStreamTextFunc)(GString *text, gpointer user_data);
+
+/** Hand over values of @size bytes and more unparsed, for that takes long. */
+void hm_json_stream_set_aside(HmJsonStream *self, gsize size,
+                              HmJsonStreamTextFunc func);
+
+/**
+ * hm_json_parse_text: what a stream has set aside.
+ * @cancellable: (nullable): ends it soon, with an error; any thread
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID, as of the
+ * stream
+ */
+json_t *hm_json_parse_text(const GString *text, GCancellable *cancellable,
+                           GError **error);
 
 /** Any bytes, any split. */
 void hm_json_stream_feed(HmJsonStream *self, const char *data, gsize length);

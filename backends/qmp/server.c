@@ -20,6 +20,7 @@ struct _HostmemQmpServer {
     GMainContext *context;
     GPtrArray *doors;    /* of HmQmpDoor */
     GPtrArray *sessions; /* of HmQmpSession */
+    HmQmpParser *parser;
     HmQmpProgress *progress;
     HmQmpWork *work;
     gboolean said_goodbye;
@@ -60,6 +61,7 @@ static void hostmem_qmp_server_finalize(GObject *object)
 
     g_ptr_array_unref(self->doors);
     g_ptr_array_unref(self->sessions);
+    hm_qmp_parser_free(self->parser);
     hm_qmp_progress_free(self->progress);
     hm_qmp_work_free(self->work);
     g_main_context_unref(self->context);
@@ -85,6 +87,7 @@ static void hostmem_qmp_server_init(HostmemQmpServer *self)
     self->sessions =
         g_ptr_array_new_with_free_func((GDestroyNotify)hm_qmp_session_unref);
     self->context = g_main_context_ref_thread_default();
+    self->parser = hm_qmp_parser_new();
     self->progress = hm_qmp_progress_new(self);
     self->work = hm_qmp_work_new(self->progress);
 }
@@ -183,6 +186,11 @@ void hm_qmp_server_forget(HostmemQmpServer *self, HmQmpSession *session)
 HostmemRegistry *hm_qmp_server_get_registry(HostmemQmpServer *self)
 {
     return self->registry;
+}
+
+HmQmpParser *hm_qmp_server_get_parser(HostmemQmpServer *self)
+{
+    return self->parser;
 }
 
 HmQmpProgress *hm_qmp_server_get_progress(HostmemQmpServer *self)

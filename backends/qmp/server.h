@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/qmp.h>
+#include "backends/qmp/parser.h"
 #include "backends/qmp/progress.h"
 #include "backends/qmp/session.h"
 #include "backends/qmp/work.h"
@@ -9,6 +10,7 @@
 /* What sessions and commands need of the server. */
 
 HostmemRegistry *hm_qmp_server_get_registry(HostmemQmpServer *self);
+HmQmpParser *hm_qmp_server_get_parser(HostmemQmpServer *self);
 HmQmpProgress *hm_qmp_server_get_progress(HostmemQmpServer *self);
 HmQmpWork *hm_qmp_server_get_work(HostmemQmpServer *self);
 

@@ -16,6 +16,9 @@
  *   working   takes one message from a queue and runs it, out of band first
  *   writing   (HmQmpWriter) hands the answers to the socket
  *
+ * A large message takes long to parse, so that a thread does it (HmQmpParser);
+ * what came behind it waits until then, and no more is read.
+ *
  * Commands in band are answered in their order: while one runs (it may end
  * much later, in a callback), their queue waits.  Each turn of a source is
  * short, so sessions share the loop evenly whatever one of them sends.
@@ -32,6 +35,7 @@
  */
 
 #define READ_SIZE       (16 * 1024)
+#define LARGE_MESSAGE   (1u << 20) /* bytes */
 #define MAX_QUEUED      8
 #define MAX_OOB_RUNNING 8
 #define MAX_REPLIES     (1u << 20)  /* bytes waiting: serve no more */
@@ -41,6 +45,7 @@
 typedef struct {
     json_t *message;
     GError *error;
+    HmQmpParser *parser; /* of a large message, else NULL */
 } Request;
 
 struct HmQmpSession {
@@ -51,8 +56,10 @@ struct HmQmpSession {
     GSource *working;
     HmQmpWriter *writer;
     HmJsonStream *parser;
-    GQueue requests; /* of Request: in band, and what was no message */
-    GQueue urgent;   /* of Request: out of band */
+    GQueue requests;   /* of Request: in band, and what was no message */
+    GQueue urgent;     /* of Request: out of band */
+    HmQmpParse *parse; /* of a large message, while it lasts */
+    GQueue behind;     /* of Request: came after that one */
 
     gboolean negotiated;
     gboolean oob;
@@ -65,22 +72,66 @@ static void update(HmQmpSession *self);
 
 static void request_free(Request *request)
 {
-    json_decref(request->message);
+    if (request->parser) {
+        hm_qmp_parser_drop(request->parser, request->message);
+    } else {
+        json_decref(request->message);
+    }
     g_clear_error(&request->error);
     g_free(request);
 }
 
 /* Reading */
 
-static void on_message(json_t *message, const GError *error, gpointer user_data)
+static Request *request_new(json_t *message, const GError *error)
 {
-    HmQmpSession *self = user_data;
-    gboolean urgent = message && self->oob && hm_qmp_wants_oob(message);
     Request *request = g_new0(Request, 1);
 
     request->message = json_incref(message);
     request->error = error ? g_error_copy(error) : NULL;
+    return request;
+}
+
+static void enqueue(HmQmpSession *self, Request *request)
+{
+    gboolean urgent =
+        request->message && self->oob && hm_qmp_wants_oob(request->message);
+
     g_queue_push_tail(urgent ? &self->urgent : &self->requests, request);
+}
+
+static void on_message(json_t *message, const GError *error, gpointer user_data)
+{
+    HmQmpSession *self = user_data;
+    Request *request = request_new(message, error);
+
+    if (self->parse) {
+        g_queue_push_tail(&self->behind, request);
+    } else {
+        enqueue(self, request);
+    }
+}
+
+static void on_parsed(json_t *message, const GError *error, gpointer user_data)
+{
+    HmQmpSession *self = user_data;
+    Request *request = request_new(message, error);
+
+    request->parser = hm_qmp_server_get_parser(self->server);
+    self->parse = NULL;
+    do {
+        enqueue(self, request);
+    } while ((request = g_queue_pop_head(&self->behind)));
+    update(self);
+}
+
+/* One at a time: no more is read meanwhile, and two do not fit READ_SIZE. */
+static void on_large_message(GString *text, gpointer user_data)
+{
+    HmQmpSession *self = user_data;
+
+    self->parse = hm_qmp_parser_start(hm_qmp_server_get_parser(self->server),
+                                      text, on_parsed, self);
 }
 
 static void end_of_input(HmQmpSession *self)
@@ -140,6 +191,7 @@ static gboolean may_run_next(HmQmpSession *self)
 static gboolean on_work(gpointer user_data)
 {
     g_autoptr(HmQmpSession) self = hm_qmp_session_ref(user_data);
+    g_autoptr(HostmemQmpServer) server = g_object_ref(self->server);
     gboolean urgent = may_run_urgent(self);
     Request *request =
         g_queue_pop_head(urgent ? &self->urgent : &self->requests);
@@ -232,7 +284,7 @@ static gboolean replies_pile_up(HmQmpSession *self)
 
 static gboolean wants_to_read(HmQmpSession *self)
 {
-    return !self->ended && self->requests.length < MAX_QUEUED &&
+    return !self->ended && !self->parse && self->requests.length < MAX_QUEUED &&
            self->urgent.length < MAX_QUEUED && !replies_pile_up(self);
 }
 
@@ -245,7 +297,7 @@ static gboolean wants_to_work(HmQmpSession *self)
 static gboolean is_finished(HmQmpSession *self)
 {
     return self->ended && !self->running && !self->oob_running &&
-           !self->requests.length && !self->urgent.length &&
+           !self->requests.length && !self->urgent.length && !self->parse &&
            !hm_qmp_writer_get_waiting(self->writer);
 }
 
@@ -302,6 +354,8 @@ static void update(HmQmpSession *self)
 
 static void drop_requests(HmQmpSession *self)
 {
+    g_clear_pointer(&self->parse, hm_qmp_parse_cancel);
+    g_queue_clear_full(&self->behind, (GDestroyNotify)request_free);
     g_queue_clear_full(&self->requests, (GDestroyNotify)request_free);
     g_queue_clear_full(&self->urgent, (GDestroyNotify)request_free);
 }
@@ -317,8 +371,10 @@ HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream)
     self->writer = hm_qmp_writer_new(G_POLLABLE_OUTPUT_STREAM(output),
                                      &writer_funcs, self);
     self->parser = hm_json_stream_new(on_message, self);
+    hm_json_stream_set_aside(self->parser, LARGE_MESSAGE, on_large_message);
     g_queue_init(&self->requests);
     g_queue_init(&self->urgent);
+    g_queue_init(&self->behind);
     greet(self);
     update(self);
     return self;
