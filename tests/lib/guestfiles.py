@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a Linux guest is made of: kernel, modules, initramfs.
+
+Debian's cloud kernel with a busybox and a script of ours as its only process.
+Kernel and busybox come through apt and are kept in the build folder; nothing
+is installed.  What is not to be had skips the test.
+"""
+
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from harness import build_folder, need_program, skip
+
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+
+# The script runs with the serial line as its terminal; then the guest is off.
+INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /bin
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+stty -echo
+{script}
+poweroff -f
+"""
+
+
+def _cache():
+    folder = build_folder().resolve() / "tests" / "cache"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _apt(*command, cwd=None):
+    """Output of an apt program; skips when that does not work."""
+    need_program(command[0])
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True,
+                            timeout=300)
+    if result.returncode:
+        skip(f"{' '.join(command)}: {result.stderr.strip()}")
+    return result.stdout
+
+
+def unpack(package):
+    """The folder a Debian package is unpacked in, from the cache or apt."""
+    cache = _cache()
+    target = cache / package
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                _apt("apt-get", "download", package, cwd=folder)
+                (archive,) = pathlib.Path(folder).glob("*.deb")
+                subprocess.run(["dpkg", "-x", archive, "tree"], cwd=folder,
+                               check=True, timeout=120)
+                os.rename(pathlib.Path(folder, "tree"), target)
+    return target
+
+
+def _kernel_tree():
+    """The folder the newest cloud kernel is unpacked in."""
+    for line in _apt("apt-cache", "depends", KERNEL_PACKAGE).splitlines():
+        kind, _, package = line.strip().partition(": ")
+        if kind == "Depends" and package.startswith("linux-image-"):
+            return unpack(package)
+    skip(f"apt knows no {KERNEL_PACKAGE}")
+
+
+def kernel():
+    """The path of its image."""
+    (image,) = _kernel_tree().glob("boot/vmlinuz-*")
+    return image
+
+
+def modules(*names):
+    """The paths of modules of it, {path in an initramfs: path here}."""
+    tree = _kernel_tree() / "lib" / "modules"
+    return {f"lib/{name}.ko": next(tree.glob(f"**/{name}.ko"))
+            for name in names}
+
+
+def libraries(*programs):
+    """What programs are linked with, {path in an initramfs: path here}."""
+    found = {}
+    for program in programs:
+        listing = subprocess.run(["ldd", program], capture_output=True,
+                                 text=True, check=True, timeout=20).stdout
+        for path in re.findall(r"(/\S+) \(0x", listing):
+            name = os.path.basename(path)
+            loader = name.startswith("ld-")
+            found[path.lstrip("/") if loader else f"lib/{name}"] = path
+    return found
+
+
+def _busybox():
+    """The path of a static busybox."""
+    installed = shutil.which("busybox")
+    if installed and b"ld-linux" not in pathlib.Path(installed).read_bytes():
+        return installed
+    return unpack("busybox-static") / "bin" / "busybox"
+
+
+def initramfs(folder, script, files=None):
+    """Write an initramfs that runs a shell script; returns its path.
+
+    @files are more files, {path in it: path here}.
+    """
+    need_program("cpio")
+    root = folder / "root"
+    for name, source in {"bin/busybox": _busybox(), **(files or {})}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, root / name)
+    init = root / "init"
+    init.write_text(INIT.format(script=script))
+    init.chmod(0o755)
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    path = folder / "initramfs"
+    with open(path, "wb") as output:
+        subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=root,
+                       input="\n".join(names).encode(), stdout=output,
+                       check=True, timeout=60)
+    return path
