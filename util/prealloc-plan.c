@@ -84,18 +84,6 @@ static gboolean can_allocate(const HmPreallocFacts *facts)
             facts->kind == HM_MEM_DAX);
 }
 
-static void plan_backed(const HmPreallocFacts *facts, HmPreallocPlan *plan)
-{
-    if (can_allocate(facts)) {
-        add_whole(plan, HM_STEP_ALLOCATE);
-        plan->reason = "fallocate guarantees the storage";
-    } else if (facts->kind == HM_MEM_HUGETLB) {
-        plan->reason = "huge pages are reserved when they are mapped";
-    } else {
-        plan->reason = "private memory has no backed state";
-    }
-}
-
 static void plan_anon(const HmPreallocFacts *facts, HmPreallocPlan *plan)
 {
     if (!wants_huge(facts)) {
@@ -154,6 +142,14 @@ static void plan_shmem_advise(const HmPreallocFacts *facts,
     add_fill(plan, facts, facts->state);
 }
 
+static gboolean can_collapse(const HmPreallocFacts *facts)
+{
+    return facts->kind == HM_MEM_SHMEM && !facts->own_tmpfs &&
+           wants_huge(facts) && facts->caps.collapse && facts->caps.populate &&
+           facts->shmem_thp != HM_SHMEM_THP_DENY &&
+           facts->shmem_thp != HM_SHMEM_THP_FORCE;
+}
+
 static void plan_shmem_huge(const HmPreallocFacts *facts, HmPreallocPlan *plan)
 {
     HmShmemThpPolicy policy = facts->shmem_thp;
@@ -162,7 +158,7 @@ static void plan_shmem_huge(const HmPreallocFacts *facts, HmPreallocPlan *plan)
         plan_shmem_small(facts, plan);
     } else if (policy == HM_SHMEM_THP_FORCE) {
         plan_shmem_allocate(facts, plan);
-    } else if (facts->caps.collapse && facts->caps.populate) {
+    } else if (can_collapse(facts)) {
         plan_shmem_collapse(facts, plan);
     } else if (policy == HM_SHMEM_THP_NEVER) {
         plan_shmem_small(facts, plan);
@@ -189,6 +185,34 @@ static void plan_file(const HmPreallocFacts *facts, HmPreallocPlan *plan)
     plan->reason = "storage first, then page tables in parallel";
     add_whole(plan, HM_STEP_ALLOCATE);
     add_fill(plan, facts, facts->state);
+}
+
+/*
+ * Base pages of fallocate would not only take longer to make than huge ones:
+ * each of them would have to be copied when they are collapsed later.
+ */
+static void plan_backed_collapse(const HmPreallocFacts *facts,
+                                 HmPreallocPlan *plan)
+{
+    plan->reason = "huge pages are made faster than base pages are allocated";
+    advise_huge(plan, facts);
+    add_chunk(plan, HM_STEP_SEED_HUGE);
+    add_chunk(plan, HM_STEP_COLLAPSE);
+    add_chunk(plan, HM_STEP_ALLOCATE);
+}
+
+static void plan_backed(const HmPreallocFacts *facts, HmPreallocPlan *plan)
+{
+    if (can_allocate(facts) && can_collapse(facts)) {
+        plan_backed_collapse(facts, plan);
+    } else if (can_allocate(facts)) {
+        add_whole(plan, HM_STEP_ALLOCATE);
+        plan->reason = "fallocate guarantees the storage";
+    } else if (facts->kind == HM_MEM_HUGETLB) {
+        plan->reason = "huge pages are reserved when they are mapped";
+    } else {
+        plan->reason = "private memory has no backed state";
+    }
 }
 
 /** Where there is nothing to prepare. */

@@ -66,7 +66,14 @@ static int populate(const HmPreallocRegion *region, int advice, guint64 offset,
     return r;
 }
 
-/** One page in each huge page that lies wholly within the range. */
+/**
+ * One page in each huge page that lies wholly within the range.
+ *
+ * By a fault, although a page that fallocate makes would do for MADV_COLLAPSE:
+ * on a tmpfs with huge pages the page may be a huge one that fallocate made and
+ * did not clear, and Linux (6.18) maps that as it is, with what was in it.  A
+ * fault clears it.
+ */
 static int seed(const HmPreallocRegion *region, guint64 offset, guint64 length,
                 guint64 *failed_at)
 {

@@ -17,6 +17,8 @@
  *   region   the plan's whole steps run over it once, in one worker
  *   chunk    what a worker claims, by moving a cursor, so that whoever is
  *            faster on a busy host does more; before it, room is asked for
+ *            (of a file on storage the first are large, because its readahead
+ *            gives larger folios the longer it goes straight on)
  *   piece    what one system call gets: madvise holds mmap_lock, and a waiting
  *            writer (somebody's mmap) holds up everybody behind it; before it,
  *            a worker looks whether to stop, and after it counts progress
@@ -39,9 +41,11 @@ typedef struct {
     const HmPreallocOptions *options;
     GCancellable *cancellable;
     HmProgress *progress;
-    gsize chunk_size;
+    guint threads;    /* workers that will run */
+    gsize chunk_size; /* the least, where they shrink */
+    gboolean shrinks; /* chunks do, from a part of a worker's share */
     gsize piece_size;
-    guint64 cursor; /* atomic; start of the next chunk, may pass the end */
+    guint64 cursor; /* atomic; start of the next chunk */
     gint stop;      /* atomic */
     HmTurns turns;  /* whose turn it is, among workers that are tuned */
     /* Written by the first worker before the others begin. */
@@ -313,7 +317,8 @@ static gboolean run_piece(Run *run, const HmRange *piece)
         int r = hm_prealloc_step(run->region, plan->chunk[i], piece->offset,
                                  piece->length, &failed_at);
 
-        if (r == -EOPNOTSUPP && plan->chunk[i] == HM_STEP_ALLOCATE) {
+        if (r == -EOPNOTSUPP && plan->chunk[i] == HM_STEP_ALLOCATE &&
+            i + 1 < plan->n_chunk) {
             continue; /* the next step finds out whether there is storage */
         }
         if (r < 0) {
@@ -344,20 +349,35 @@ static gboolean run_chunk(Run *run, const HmRange *chunk)
     return TRUE;
 }
 
+/** The chunk that begins at @offset. */
+static HmRange chunk_at(const Run *run, guint64 offset)
+{
+    const HmPreallocRegion *region = run->region;
+    gsize size = run->chunk_size;
+
+    if (run->shrinks) {
+        size = MAX(size, round_to_granule(region, (region->length - offset) /
+                                                      run->threads / 2));
+    }
+    return cut(region, offset, size);
+}
+
 /** Claim the next chunk; FALSE when there is none left. */
 static gboolean claim_chunk(Run *run, HmRange *chunk)
 {
-    guint64 offset;
+    guint64 offset = __atomic_load_n(&run->cursor, __ATOMIC_RELAXED);
 
     if (!run->region->plan->n_chunk || g_atomic_int_get(&run->stop)) {
         return FALSE;
     }
-    offset =
-        __atomic_fetch_add(&run->cursor, run->chunk_size, __ATOMIC_RELAXED);
-    if (offset >= run->region->length) {
-        return FALSE;
-    }
-    *chunk = cut(run->region, offset, run->chunk_size);
+    do {
+        if (offset >= run->region->length) {
+            return FALSE;
+        }
+        *chunk = chunk_at(run, offset);
+    } while (!__atomic_compare_exchange_n(&run->cursor, &offset,
+                                          hm_range_end(chunk), FALSE,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return TRUE;
 }
 
@@ -426,7 +446,7 @@ static gboolean give_back(const HmPreallocRegion *region, const HmRange *hole,
 static gboolean roll_back(const Run *run, GError **error)
 {
     const HmPreallocRegion *region = run->region;
-    guint64 reached = MIN(MAX(run->cursor, run->allocated), region->length);
+    guint64 reached = MAX(run->cursor, run->allocated);
     g_autoptr(HmRangeList) holes = NULL;
     HmRange window;
 
@@ -482,9 +502,11 @@ static void run_init(Run *run, const HmPreallocRegion *region,
     };
     if (!chunk_size) {
         chunk_size = hm_prealloc_chunk_size(region, options->threads);
+        run->shrinks = region->kind == HM_MEM_FILE;
     }
     run->chunk_size = round_to_granule(region, chunk_size);
     run->piece_size = piece_size_of(region);
+    run->threads = count_threads(run);
     g_mutex_init(&run->room_lock);
     g_mutex_init(&run->error_lock);
     hm_progress_start(progress, region->length);
@@ -500,15 +522,13 @@ static void run_clear(Run *run)
 static guint run_workers(Run *run)
 {
     HmWork job = {run_whole_steps, run_chunks, run};
-    guint threads = count_threads(run);
     GError *error = NULL;
 
-    hm_turns_init(&run->turns, threads);
-    if (!hm_workers_run(&job, threads, run->options, &error)) {
+    hm_turns_init(&run->turns, run->threads);
+    if (!hm_workers_run(&job, run->threads, run->options, &error)) {
         fail_without_step(run, error);
     }
-    threads = hm_turns_clear(&run->turns);
-    return threads;
+    return hm_turns_clear(&run->turns);
 }
 
 static void verify(Run *run)

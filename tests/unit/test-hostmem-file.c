@@ -367,6 +367,17 @@ static void test_failing_discard_is_told(void)
     g_test_assert_expected_messages();
 }
 
+/* Without fallocate nothing is sure to be had later. */
+static void test_what_cannot_be_backed_is_refused(void)
+{
+    hm_fake_fail_always(HM_FAKE_ALLOCATE, EOPNOTSUPP);
+    assert_fails("f", "size=1M,share=on,prealloc=on,prealloc-async=on",
+                 HOSTMEM_ERROR_UNSUPPORTED, "(fallocate)");
+    assert_fails("f", "size=1M,share=on,prealloc=on,prealloc-state=backed",
+                 HOSTMEM_ERROR_UNSUPPORTED, "(fallocate)");
+    g_assert_false(exists("f"));
+}
+
 static const HmTest tests[] = {
     {"/hostmem-file/defaults", test_defaults},
     {"/hostmem-file/created", test_created},
@@ -390,6 +401,8 @@ static const HmTest tests[] = {
      test_failure_removes_what_it_made},
     {"/hostmem-file/failure-keeps-what-was-there",
      test_failure_keeps_what_was_there},
+    {"/hostmem-file/what-cannot-be-backed-is-refused",
+     test_what_cannot_be_backed_is_refused},
     {"/hostmem-file/data-stays", test_data_stays},
     {"/hostmem-file/data-is-discarded", test_data_is_discarded},
     {"/hostmem-file/discard-data-is-live", test_discard_data_is_live},

@@ -8,8 +8,9 @@
 #include "util/linux-compat.h"
 #include "util/size.h"
 
-#define SIZE  (16 * HM_MIB)
-#define MEMFD "memory-backend-memfd,id=m0,size=16M,prealloc-threads=1,"
+#define SIZE (16 * HM_MIB)
+/* Base pages: huge ones would be populated when they are backed. */
+#define MEMFD "memory-backend-memfd,id=m0,size=16M,thp=off,prealloc-threads=1,"
 #define ASYNC MEMFD "prealloc=on,prealloc-async=on,"
 #define RAM   "memory-backend-ram,id=m0,size=16M,prealloc-threads=1,"
 
@@ -258,8 +259,8 @@ static void test_last_unref_cancels(void)
     Gate gate;
 
     gate_init(&gate);
-    memfd = hm_test_make("memory-backend-memfd,id=m0,size=17412K,prealloc=on,"
-                         "prealloc-async=on,prealloc-threads=1");
+    memfd = hm_test_make("memory-backend-memfd,id=m0,size=17412K,thp=off,"
+                         "prealloc=on,prealloc-async=on,prealloc-threads=1");
     gate_wait(&gate);
     job = hostmem_backend_get_job(memfd);
     thread = g_thread_new("unref", unref_in_thread, memfd);
@@ -452,8 +453,8 @@ static void test_deadline_of_a_job(void)
     g_autoptr(HostmemBackend) memfd = NULL;
 
     pretend_slowness();
-    memfd = hm_test_make("memory-backend-memfd,id=m0,size=32M,prealloc=on,"
-                         "prealloc-async=on,prealloc-threads=1,"
+    memfd = hm_test_make("memory-backend-memfd,id=m0,size=32M,thp=off,"
+                         "prealloc=on,prealloc-async=on,prealloc-threads=1,"
                          "prealloc-deadline=5");
     assert_job_failed(memfd, HOSTMEM_ERROR_TIMED_OUT);
     g_assert_cmpuint(hostmem_backend_get_backed_size(memfd), ==, 32 * HM_MIB);

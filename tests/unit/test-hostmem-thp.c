@@ -389,6 +389,20 @@ static void test_reads_back(void)
                              "memory-backend-ram.");
 }
 
+/* Storage is made of the pages that populating would make. */
+static void test_collapsed_pages_are_storage(void)
+{
+    g_autoptr(HostmemBackend) memfd = NULL;
+
+    if (!need_thp() || !hm_hostcaps_get()->collapse) {
+        return;
+    }
+    memfd = hm_test_make(MEMFD "prealloc=on,prealloc-state=backed");
+    hm_test_assert_reads(memfd, "prealloc-method",
+                         "\"hugepage+seed+collapse+fallocate\"");
+    g_assert_cmpuint(hostmem_backend_get_backed_size(memfd), ==, SIZE);
+}
+
 static const HmTest tests[] = {
     {"/hostmem-thp/own-tmpfs", test_own_tmpfs},
     {"/hostmem-thp/no-tmpfs-where-it-gains-nothing",
@@ -414,6 +428,8 @@ static const HmTest tests[] = {
     {"/hostmem-thp/taken-for-granted-before-linux-6.7",
      test_taken_for_granted_before_linux_6_7},
     {"/hostmem-thp/parts-below-a-huge-page", test_parts_below_a_huge_page},
+    {"/hostmem-thp/collapsed-pages-are-storage",
+     test_collapsed_pages_are_storage},
     {"/hostmem-thp/reads-back", test_reads_back},
 };
 

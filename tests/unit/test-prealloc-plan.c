@@ -134,9 +134,45 @@ static void backed(HmPreallocFacts *facts)
     facts->state = HM_STATE_BACKED;
 }
 
+static void backed_small(HmPreallocFacts *facts)
+{
+    backed(facts);
+    no_thp(facts);
+}
+
+static void backed_short(HmPreallocFacts *facts)
+{
+    backed(facts);
+    shorter_than_huge(facts);
+}
+
+static void backed_no_collapse(HmPreallocFacts *facts)
+{
+    backed(facts);
+    no_collapse(facts);
+}
+
+static void backed_deny(HmPreallocFacts *facts)
+{
+    backed(facts);
+    facts->shmem_thp = HM_SHMEM_THP_DENY;
+}
+
+static void backed_force(HmPreallocFacts *facts)
+{
+    backed(facts);
+    facts->shmem_thp = HM_SHMEM_THP_FORCE;
+}
+
 static void own_tmpfs(HmPreallocFacts *facts)
 {
     facts->own_tmpfs = TRUE;
+}
+
+static void own_tmpfs_backed(HmPreallocFacts *facts)
+{
+    own_tmpfs(facts);
+    backed(facts);
 }
 
 static void own_tmpfs_no_populate(HmPreallocFacts *facts)
@@ -241,7 +277,11 @@ static void test_shared_memory(void)
         {"anonymous policy never", thp_never,
          "hugepage+seed+collapse+populate-write", THP},
         {"readable", readable, "hugepage+seed+collapse+populate-read", THP},
-        {"backed", backed, "fallocate", 0},
+        {"backed", backed, "hugepage+seed+collapse+fallocate", THP},
+        {"backed, thp=off", backed_small, "fallocate", 0},
+        {"backed, deny", backed_deny, "fallocate", 0},
+        {"backed, force", backed_force, "fallocate", 0},
+        {"backed, short", backed_short, "fallocate", 0},
         {"thp=off", no_thp, "populate-write", 0},
         {"thp=off, one thread", one_thread_small, "fallocate+populate-write",
          0},
@@ -257,6 +297,7 @@ static void test_shared_memory_on_old_kernels(void)
 {
     static const Row rows[] = {
         {"no collapse", no_collapse, "populate-write", 0},
+        {"no collapse, backed", backed_no_collapse, "fallocate", 0},
         {"no collapse, advise", shmem_advise_no_collapse,
          "hugepage+populate-write", THP},
         {"no collapse, within_size", shmem_within_size_no_collapse,
@@ -282,6 +323,7 @@ static void test_own_tmpfs(void)
          "huge-tmpfs+fallocate+touch-write", THP},
         {"readable", own_tmpfs_readable, "huge-tmpfs+fallocate+populate-read",
          THP},
+        {"backed", own_tmpfs_backed, "huge-tmpfs+fallocate", 0},
     };
 
     check_rows(rows, G_N_ELEMENTS(rows), HM_MEM_SHMEM, TRUE);

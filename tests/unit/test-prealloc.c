@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include "os-fake.h"
 #include "prealloc-test.h"
@@ -219,6 +220,49 @@ static void test_huge_pages_are_seeded_and_collapsed(void)
     prealloc_test_clear(&test);
 }
 
+/*
+ * What fallocate made of a huge page is not cleared, and a collapse alone would
+ * map it so (Linux 6.18): freed memory of others.
+ */
+static void test_collapsed_memory_is_clear(void)
+{
+    static const HmPreallocPlan plan = {
+        .chunk = {HM_STEP_SEED_HUGE, HM_STEP_COLLAPSE, HM_STEP_ALLOCATE},
+        .n_chunk = 3,
+        .huge_size = 2 * HM_MIB,
+    };
+    const gsize length = 16 * HM_MIB;
+    g_autofree guint8 *zeroes = g_malloc0(length);
+    PreallocTest dirty;
+    PreallocTest test;
+    void *addr;
+    int root;
+
+    root = hm_os_tmpfs("always");
+    if (root < 0) {
+        g_test_skip("no private tmpfs can be mounted here");
+        return;
+    }
+    prealloc_test_map_memfd(&test, length, MAP_SHARED);
+    hm_os_close(test.region.fd);
+    test.region.fd = hm_os_tmpfile(root, 0600);
+    test.region.fd_offset = 0;
+    prealloc_test_map_anon(&dirty, 4 * length);
+    hm_os_advise(dirty.region.addr, dirty.region.length, MADV_HUGEPAGE);
+    memset(dirty.region.addr, 0xa5, dirty.region.length);
+    prealloc_test_clear(&dirty);
+    g_assert_cmpint(hm_os_truncate(test.region.fd, length), ==, 0);
+    g_assert_cmpint(hm_os_allocate(test.region.fd, 0, length), ==, 0);
+    g_assert_cmpint(hm_os_map(test.region.addr, length, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_FIXED, test.region.fd, 0, &addr),
+                    ==, 0);
+    prealloc_test_set_plan(&test, &plan);
+    prealloc_test_succeed(&test);
+    g_assert_cmpmem(addr, length, zeroes, length);
+    hm_os_close(root);
+    prealloc_test_clear(&test);
+}
+
 static void test_calls_are_short(void)
 {
     PreallocTest test;
@@ -433,6 +477,35 @@ static void test_chunks_hold_whole_pages(void)
                      ==, 0);
 }
 
+/* An HmRoomFunc, which hears of each chunk. */
+static gboolean note_chunk(guint64 bytes, gpointer data,
+                           GError **error G_GNUC_UNUSED)
+{
+    g_array_append_val((GArray *)data, bytes);
+    return TRUE;
+}
+
+static void test_chunks_of_a_file_shrink(void)
+{
+    g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(guint64));
+    PreallocTest test;
+    guint64 most = 0;
+
+    prealloc_test_map_memfd(&test, 32 * HM_MIB, MAP_SHARED);
+    test.region.kind = HM_MEM_FILE;
+    test.options.threads = 2;
+    test.options.room = note_chunk;
+    test.options.room_data = chunks;
+    prealloc_test_succeed(&test);
+    /* 8, 6, 4.5, 4, 4, 4 and 1.5 MiB; each worker may be the first to ask. */
+    g_assert_cmpuint(chunks->len, ==, 7);
+    for (guint i = 0; i < chunks->len; i++) {
+        most = MAX(most, g_array_index(chunks, guint64, i));
+    }
+    g_assert_cmpuint(most, ==, 8 * HM_MIB);
+    prealloc_test_clear(&test);
+}
+
 static void add(const char *path, void (*test)(void))
 {
     g_test_add_func(path, test);
@@ -463,6 +536,7 @@ static void add_call_tests(void)
 {
     add("/prealloc/huge-pages-are-seeded-and-collapsed",
         test_huge_pages_are_seeded_and_collapsed);
+    add("/prealloc/collapsed-memory-is-clear", test_collapsed_memory_is_clear);
     add("/prealloc/calls-are-short", test_calls_are_short);
     add("/prealloc/failing-advice-is-no-error",
         test_failing_advice_is_no_error);
@@ -486,6 +560,7 @@ int main(int argc, char **argv)
         test_chunks_are_small_for_slow_pages);
     add("/prealloc/chunks-shrink-with-the-share-of-a-thread",
         test_chunks_shrink_with_the_share_of_a_thread);
+    add("/prealloc/chunks-of-a-file-shrink", test_chunks_of_a_file_shrink);
     add("/prealloc/chunks-hold-whole-pages", test_chunks_hold_whole_pages);
     return g_test_run();
 }

@@ -10,7 +10,7 @@
 
 #define ASYNC(id)                 \
     "memory-backend-memfd,id=" id \
-    ",size=16M,prealloc=on,prealloc-async=on,prealloc-threads=1"
+    ",size=16M,thp=off,prealloc=on,prealloc-async=on,prealloc-threads=1"
 
 /* A registry, and what its jobs were heard to do: "m0:created m0:running". */
 typedef struct {
