@@ -435,11 +435,15 @@ int hm_os_get_affinity(pid_t tid, HmIdset *cpus)
     if (ret < 0) {
         return ret;
     }
-    for (guint cpu = 0; cpu < AFFINITY_BITS; cpu++) {
+    HM_IDSET_FOREACH (cpus, cpu) {
+        hm_idset_remove(cpus, cpu);
+    }
+    /* Most of the set is beyond the last CPU. */
+    int left = CPU_COUNT_S(AFFINITY_SIZE, set);
+    for (guint cpu = 0; left > 0; cpu++) {
         if (CPU_ISSET_S(cpu, AFFINITY_SIZE, set)) {
             hm_idset_add(cpus, cpu);
-        } else {
-            hm_idset_remove(cpus, cpu);
+            left--;
         }
     }
     return 0;
