@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <string.h>
 #include "bench-compare.h"
 
 static const BenchColumn columns[] = {
@@ -25,31 +24,6 @@ static const char *const headings[] = {
     [BENCH_AGAINST_KERNEL] = "hostmem against the kernel, populating alone",
 };
 
-/* Their time over ours, pair by pair. */
-static BenchSamples ratios_of(const BenchContest *contest)
-{
-    BenchSamples ratios = {0};
-
-    for (guint i = 0; i < contest->ours.n; i++) {
-        bench_samples_add(&ratios,
-                          contest->theirs.values[i] / contest->ours.values[i]);
-    }
-    return ratios;
-}
-
-/* Three columns. */
-static void set_spread(BenchReport *report, BenchRecord *record,
-                       const char *const keys[3], const BenchSamples *samples,
-                       double unit, guint decimals)
-{
-    bench_report_set_number(report, record, keys[0],
-                            bench_samples_least(samples) / unit, decimals);
-    bench_report_set_number(report, record, keys[1],
-                            bench_samples_median(samples) / unit, decimals);
-    bench_report_set_number(report, record, keys[2],
-                            bench_samples_most(samples) / unit, decimals);
-}
-
 static void set_times(BenchReport *report, BenchRecord *record,
                       const BenchContest *contest)
 {
@@ -59,12 +33,15 @@ static void set_times(BenchReport *report, BenchRecord *record,
                                          "their_worst_ms"};
     static const char *const ratio[] = {"ratio_least", "ratio_median",
                                         "ratio_most"};
-    BenchSamples ratios = ratios_of(contest);
+    BenchSamples ratios =
+        bench_samples_ratios(&contest->theirs, &contest->ours);
 
     bench_report_set_number(report, record, "pairs", contest->ours.n, 0);
-    set_spread(report, record, ours, &contest->ours, BENCH_NS_PER_MS, 1);
-    set_spread(report, record, theirs, &contest->theirs, BENCH_NS_PER_MS, 1);
-    set_spread(report, record, ratio, &ratios, 1, 2);
+    bench_report_set_spread(report, record, ours, &contest->ours,
+                            BENCH_NS_PER_MS, 1);
+    bench_report_set_spread(report, record, theirs, &contest->theirs,
+                            BENCH_NS_PER_MS, 1);
+    bench_report_set_spread(report, record, ratio, &ratios, 1, 2);
     bench_report_set_number(report, record, "ratio_of_bests",
                             bench_samples_least(&contest->theirs) /
                                 bench_samples_least(&contest->ours),
@@ -98,7 +75,8 @@ static void add_bars(BenchPanel *panel, const BenchContest *contest)
 {
     gboolean qemu = contest->opponent == BENCH_AGAINST_QEMU;
     BenchGroup *group = bench_panel_group(panel, contest->name);
-    BenchSamples ratios = ratios_of(contest);
+    BenchSamples ratios =
+        bench_samples_ratios(&contest->theirs, &contest->ours);
     double ours = bench_samples_median(&contest->ours);
     double theirs = bench_samples_median(&contest->theirs);
 
@@ -153,25 +131,13 @@ static void add_roof(BenchReport *report, GPtrArray *contests)
     }
 }
 
-/* (transfer full): the first line of --version */
-static char *version_of(const char *program)
-{
-    const char *argv[] = {program, "--version", NULL};
-    g_autofree char *text = NULL;
-
-    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL,
-                      NULL, NULL, &text, NULL, NULL, NULL)) {
-        return g_strdup("unknown");
-    }
-    text[strcspn(text, "\n")] = '\0';
-    return g_strdup(text);
-}
-
 static void add_facts(BenchReport *report, const BenchOptions *options)
 {
     report->facts = bench_facts(options);
-    bench_facts_add(report->facts, "ours", version_of(options->hostmemd));
-    bench_facts_add(report->facts, "theirs", version_of(options->qemu));
+    bench_facts_add(report->facts, "ours",
+                    bench_facts_version(options->hostmemd));
+    bench_facts_add(report->facts, "theirs",
+                    bench_facts_version(options->qemu));
     bench_facts_add_limits(options, report->notes);
     g_ptr_array_add(
         report->notes,

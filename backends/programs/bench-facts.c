@@ -161,6 +161,19 @@ static char *describe_directory(const char *directory)
     return text;
 }
 
+char *bench_facts_version(const char *program)
+{
+    const char *argv[] = {program, "--version", NULL};
+    g_autofree char *text = NULL;
+
+    if (!g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL,
+                      NULL, NULL, &text, NULL, NULL, NULL)) {
+        return g_strdup("unknown");
+    }
+    text[strcspn(text, "\n")] = '\0';
+    return g_strdup(text);
+}
+
 GPtrArray *bench_facts(const BenchOptions *options)
 {
     GPtrArray *facts = g_ptr_array_new_with_free_func(free_fact);

@@ -7,9 +7,10 @@
 #define DEFAULT_RUNS_FULL 5
 #define DEFAULT_SIZE      (512 * BENCH_MIB)
 #define DEFAULT_SIZE_FULL (4 * BENCH_GIB)
+#define DEFAULT_SIZE_PLUG BENCH_GIB
 #define DEFAULT_DIRECTORY "/var/tmp"
 #define DEFAULT_QEMU      "qemu-system-x86_64"
-#define COMPARE_THREADS   2
+#define AGAINST_THREADS   2
 #define MIN_SIZE          (2 * BENCH_MIB)
 #define MAX_SIZE          (1024 * BENCH_GIB)
 #define MAX_THREADS       1024
@@ -29,11 +30,11 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
 {
     const GOptionEntry entries[] = {
         {"threads", 't', 0, G_OPTION_ARG_STRING, &words->threads,
-         "Thread counts [1 and all CPUs; compare: 2]", "N[,N]..."},
+         "Thread counts [1 and all CPUs; against QEMU: 2]", "N[,N]..."},
         {"runs", 'n', 0, G_OPTION_ARG_STRING, &words->runs,
          "Runs of each measurement [3; with --full: 5]", "N"},
         {"size", 's', 0, G_OPTION_ARG_STRING, &words->size,
-         "Large size [512M; with --full or compare: 4G]", "SIZE"},
+         "Large size [512M; --full, compare: 4G; plug: 1G]", "SIZE"},
         {"dir", 'd', 0, G_OPTION_ARG_FILENAME, &self->directory,
          "Where regular files go [" DEFAULT_DIRECTORY "]", "DIR"},
         {"full", 0, 0, G_OPTION_ARG_NONE, &self->full,
@@ -60,14 +61,15 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
          NULL, NULL},
         {NULL},
     };
-    GOptionContext *context = g_option_context_new("[compare]");
+    GOptionContext *context = g_option_context_new("[compare|plug|unplug]");
 
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_summary(
         context, "Measure what populating memory costs on this host: each kind "
                  "of memory by\neach method.  With \"compare\", measure "
-                 "hostmemd against QEMU.");
+                 "hostmemd against QEMU; with \"plug\" or\n\"unplug\", "
+                 "virtio-mem against QEMU's.");
     g_option_context_set_description(
         context, "The exit status is 0, or 1 after an error.  What this host "
                  "cannot do is left\nout, and the reason said.");
@@ -113,9 +115,10 @@ static gboolean parse_number(const char *option, const char *text, guint max,
 static void set_default_threads(BenchOptions *self)
 {
     guint one = 1;
-    guint all = self->compare ? COMPARE_THREADS : g_get_num_processors();
+    guint all =
+        self->mode == BENCH_GRID ? g_get_num_processors() : AGAINST_THREADS;
 
-    if (!self->compare && all > 1) {
+    if (self->mode == BENCH_GRID && all > 1) {
         g_array_append_val(self->threads, one);
     }
     g_array_append_val(self->threads, all);
@@ -133,8 +136,8 @@ static gboolean parse_threads(BenchOptions *self, const char *text,
         }
         g_array_append_val(self->threads, n);
     }
-    if (self->compare && self->threads->len != 1) {
-        return refuse(error, "--threads: compare takes one number");
+    if (self->mode != BENCH_GRID && self->threads->len != 1) {
+        return refuse(error, "--threads: against QEMU, it takes one number");
     }
     return self->threads->len || refuse(error, "--threads: no number is given");
 }
@@ -153,20 +156,31 @@ static gboolean parse_size(BenchOptions *self, const char *text, GError **error)
     return TRUE;
 }
 
+static gboolean find_mode(BenchOptions *self, const char *word)
+{
+    static const char *const words[] = {
+        [BENCH_GRID] = "",
+        [BENCH_COMPARE] = "compare",
+        [BENCH_PLUG] = "plug",
+        [BENCH_UNPLUG] = "unplug",
+    };
+
+    for (guint i = BENCH_GRID + 1; i < G_N_ELEMENTS(words); i++) {
+        if (g_str_equal(word, words[i])) {
+            self->mode = i;
+        }
+    }
+    return self->mode != BENCH_GRID;
+}
+
 static gboolean parse_mode(BenchOptions *self, char **rest, GError **error)
 {
-    if (rest && rest[0]) {
-        if (!g_str_equal(rest[0], "compare")) {
-            return refuse(error, "%s: unexpected argument; try --help",
-                          rest[0]);
-        }
-        if (rest[1]) {
-            return refuse(error, "%s: unexpected argument; try --help",
-                          rest[1]);
-        }
-        self->compare = TRUE;
+    if (!rest || !rest[0]) {
+        return TRUE;
     }
-    return TRUE;
+    guint taken = find_mode(self, rest[0]);
+    return !rest[taken] ||
+           refuse(error, "%s: unexpected argument; try --help", rest[taken]);
 }
 
 static gboolean take_objects(BenchOptions *self, char **objects, GError **error)
@@ -178,12 +192,26 @@ static gboolean take_objects(BenchOptions *self, char **objects, GError **error)
         }
         g_ptr_array_add(self->objects, g_strdup(*line));
     }
-    if (!self->compare &&
-        (self->objects->len || self->qemu || self->hostmemd)) {
-        return refuse(error, "--object, --qemu and --hostmemd go with "
-                             "'compare' only");
+    if (self->mode != BENCH_COMPARE && (self->objects->len || self->hostmemd)) {
+        return refuse(error, "--object and --hostmemd go with 'compare' only");
+    }
+    if (self->mode == BENCH_GRID && self->qemu) {
+        return refuse(error, "--qemu goes with 'compare', 'plug' and 'unplug'");
     }
     return TRUE;
+}
+
+static guint64 default_size(const BenchOptions *self)
+{
+    switch (self->mode) {
+    case BENCH_PLUG:
+    case BENCH_UNPLUG:
+        return DEFAULT_SIZE_PLUG;
+    case BENCH_COMPARE:
+        return DEFAULT_SIZE_FULL;
+    default:
+        return self->full ? DEFAULT_SIZE_FULL : DEFAULT_SIZE;
+    }
 }
 
 static gboolean take_words(BenchOptions *self, const Words *words,
@@ -200,7 +228,7 @@ static gboolean take_words(BenchOptions *self, const Words *words,
                                      &self->runs, error)) {
         return FALSE;
     }
-    self->size = self->full || self->compare ? DEFAULT_SIZE_FULL : DEFAULT_SIZE;
+    self->size = default_size(self);
     if (words->size && !parse_size(self, words->size, error)) {
         return FALSE;
     }
@@ -265,14 +293,29 @@ static gboolean check_program(const char *option, const char *path,
     return refuse(error, "%s: there is no program '%s'", option, path);
 }
 
-static gboolean find_programs(BenchOptions *self, GError **error)
+static gboolean find_hostmemd(BenchOptions *self, GError **error)
 {
     g_autofree char *ours = beside_us("hostmemd");
 
     self->hostmemd = find_program(self->hostmemd, ours);
+    return check_program("--hostmemd", self->hostmemd, error);
+}
+
+/* Without QEMU a virtio-mem of ours can be measured alone. */
+static gboolean find_qemu(BenchOptions *self, GError **error)
+{
+    gboolean needed = self->qemu || self->mode == BENCH_COMPARE;
+
     self->qemu = find_program(self->qemu, DEFAULT_QEMU);
-    return check_program("--hostmemd", self->hostmemd, error) &&
-           check_program("--qemu", self->qemu, error);
+    return !needed || check_program("--qemu", self->qemu, error);
+}
+
+static gboolean find_programs(BenchOptions *self, GError **error)
+{
+    if (self->mode == BENCH_COMPARE && !find_hostmemd(self, error)) {
+        return FALSE;
+    }
+    return self->mode == BENCH_GRID || find_qemu(self, error);
 }
 
 static BenchOptions *options_new(void)
@@ -304,7 +347,7 @@ BenchOptions *bench_options_parse(char **argv, GError **error)
     if (!parse_mode(self, words.rest, error) ||
         !take_objects(self, words.objects, error) ||
         !take_words(self, &words, error) || !check_files(self, error) ||
-        (self->compare && !find_programs(self, error))) {
+        !find_programs(self, error)) {
         return NULL;
     }
     return g_steal_pointer(&self);

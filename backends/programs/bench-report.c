@@ -103,6 +103,19 @@ void bench_report_set_number(BenchReport *self, BenchRecord *record,
                      g_strdup_printf("%.*f", (int)decimals, value));
 }
 
+void bench_report_set_spread(BenchReport *self, BenchRecord *record,
+                             const char *const keys[3],
+                             const BenchSamples *samples, double unit,
+                             guint decimals)
+{
+    bench_report_set_number(self, record, keys[0],
+                            bench_samples_least(samples) / unit, decimals);
+    bench_report_set_number(self, record, keys[1],
+                            bench_samples_median(samples) / unit, decimals);
+    bench_report_set_number(self, record, keys[2],
+                            bench_samples_most(samples) / unit, decimals);
+}
+
 void bench_report_add_roof(BenchReport *self, const char *key, char *label,
                            double rate)
 {

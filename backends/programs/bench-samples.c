@@ -56,3 +56,14 @@ double bench_samples_most(const BenchSamples *self)
 {
     return sorted(self).values[self->n - 1];
 }
+
+BenchSamples bench_samples_ratios(const BenchSamples *theirs,
+                                  const BenchSamples *ours)
+{
+    BenchSamples ratios = {0};
+
+    for (guint i = 0; i < ours->n; i++) {
+        bench_samples_add(&ratios, theirs->values[i] / ours->values[i]);
+    }
+    return ratios;
+}

@@ -46,13 +46,23 @@ static gboolean tell(const BenchOptions *options, const BenchReport *report,
     return print(text, error);
 }
 
+static BenchReport *measure_in_mode(const BenchOptions *options)
+{
+    switch (options->mode) {
+    case BENCH_COMPARE:
+        return bench_compare_run(options);
+    case BENCH_PLUG:
+    case BENCH_UNPLUG:
+        return bench_plug_run(options);
+    default:
+        return bench_grid_run(options);
+    }
+}
+
 static gboolean measure(BenchOptions *options, GError **error)
 {
-    g_autoptr(BenchReport) report = NULL;
-
     fit_size(options);
-    report =
-        options->compare ? bench_compare_run(options) : bench_grid_run(options);
+    g_autoptr(BenchReport) report = measure_in_mode(options);
     return tell(options, report, error);
 }
 

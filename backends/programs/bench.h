@@ -7,9 +7,10 @@
  * hostmem-bench: what populating memory costs on this host.
  *
  * What the files tell each other, in the order of the work: options, what the
- * host is, memory to measure on, methods to measure, two ways to use them (the
- * grid, the comparison), and a report that knows nothing of either.  Main
- * thread, except where said.  Times are nanoseconds, sizes bytes, rates GiB/s.
+ * host is, memory to measure on, methods to measure, three ways to use them
+ * (the grid, the comparison, virtio-mem), and a report that knows nothing of
+ * them. Main thread, except where said.  Times are nanoseconds, sizes bytes,
+ * rates GiB/s.
  */
 
 #define BENCH_MIB       (G_GUINT64_CONSTANT(1) << 20)
@@ -26,12 +27,19 @@ typedef enum {
     BENCH_CSV,
 } BenchFormat;
 
+typedef enum {
+    BENCH_GRID,
+    BENCH_COMPARE, /* whole processes with QEMU */
+    BENCH_PLUG,    /* a virtio-mem with QEMU's */
+    BENCH_UNPLUG,
+} BenchMode;
+
 typedef struct {
     gboolean help;
     gboolean version;
-    gboolean compare; /* with QEMU, instead of the grid */
-    gboolean full;    /* every method, every run */
-    gboolean quiet;   /* no progress */
+    BenchMode mode;
+    gboolean full;  /* every method, every run */
+    gboolean quiet; /* no progress */
     BenchFormat format;
     guint runs;         /* counted runs of a cell */
     guint64 size;       /* bytes, of large cells: what the host can do */
@@ -119,6 +127,8 @@ typedef struct {
 GPtrArray *bench_facts(const BenchOptions *options);
 /** Takes @value. */
 void bench_facts_add(GPtrArray *facts, const char *key, char *value);
+/** (transfer full): the first line that a program prints with --version. */
+char *bench_facts_version(const char *program);
 /** Adds to @notes what this host cannot show. */
 void bench_facts_add_limits(const BenchOptions *options, GPtrArray *notes);
 
@@ -140,6 +150,9 @@ void bench_samples_add(BenchSamples *self, double value);
 double bench_samples_least(const BenchSamples *self);
 double bench_samples_median(const BenchSamples *self);
 double bench_samples_most(const BenchSamples *self);
+/** Their values over ours, pair by pair. */
+BenchSamples bench_samples_ratios(const BenchSamples *theirs,
+                                  const BenchSamples *ours);
 
 /* Kinds of memory: bench-memory.c */
 
@@ -355,6 +368,11 @@ void bench_report_set(BenchReport *self, BenchRecord *record, const char *key,
                       char *value);
 void bench_report_set_number(BenchReport *self, BenchRecord *record,
                              const char *key, double value, guint decimals);
+/** Sets least, median and most, divided by @unit. */
+void bench_report_set_spread(BenchReport *self, BenchRecord *record,
+                             const char *const keys[3],
+                             const BenchSamples *samples, double unit,
+                             guint decimals);
 /** Takes @label. */
 void bench_report_add_roof(BenchReport *self, const char *key, char *label,
                            double rate);
@@ -400,7 +418,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchProgress, bench_progress_free)
 gint64 bench_process_run(const char *const *argv, const char *input,
                          const char *remove, GError **error);
 
-/* The two things to do; (transfer full) each: bench-{grid,compare}.c */
+/* What there is to do; (transfer full) each: bench-{grid,compare,plug}.c */
 
 BenchReport *bench_grid_run(const BenchOptions *options);
 BenchReport *bench_compare_run(const BenchOptions *options);
+/** For BENCH_PLUG and BENCH_UNPLUG. */
+BenchReport *bench_plug_run(const BenchOptions *options);

@@ -96,7 +96,8 @@ def test_help_names_every_option():
     text = succeeds("--help")
     for option in ("--threads", "--runs", "--size", "--dir", "--full",
                    "--json", "--csv", "--plot", "--quiet", "--object",
-                   "--qemu", "--hostmemd", "--version", "--help", "compare"):
+                   "--qemu", "--hostmemd", "--version", "--help", "compare",
+                   "unplug"):
         assert option in text, option
     assert text.isascii() and max(map(len, text.splitlines())) < 80, text
 
@@ -110,6 +111,7 @@ def test_bad_options():
             "--bogus": ["--bogus"],
             "bogus": ["bogus", "--help"],
             "compare extra": ["extra", "--help"],
+            "plug unplug": ["unplug", "--help"],
             "--runs": ["--runs"],
             "-n 0": ["--runs", "'0'", "1 to 100"],
             "-n 101": ["--runs", "'101'"],
@@ -126,10 +128,15 @@ def test_bad_options():
             "--threads 1,,2": ["--threads", "''"],
             "--threads 1,x": ["--threads", "'x'"],
             "compare --threads 1,2": ["--threads", "one"],
+            "plug --threads 1,2": ["--threads", "one"],
             "--json --csv": ["--json", "--csv"],
             "--dir /nonexistent": ["--dir", "/nonexistent"],
             "--plot /nonexistent/x.svg": ["--plot", "/nonexistent"],
             "--object x": ["--object", "compare"],
+            "plug --object x": ["--object", "compare"],
+            "unplug --hostmemd x": ["--hostmemd", "compare"],
+            "--qemu true": ["--qemu", "plug"],
+            "plug --qemu /nonexistent": ["--qemu", "/nonexistent"],
             "compare --object {}": ["--object", "JSON"],
             "compare --qemu /nonexistent": ["--qemu", "/nonexistent"],
             "compare --qemu true --hostmemd /x": ["--hostmemd", "/x"],
@@ -420,6 +427,112 @@ def test_killed_comparison_takes_its_program_along():
         process.kill()
         process.wait(20)
         wait_until(lambda: is_gone(child), what="the end of the program")
+
+
+# virtio-mem
+
+MEMORIES = {"ram", "memfd,seal=off", "memfd", "memfd,hugetlb=on"}
+
+
+def measured(found, part):
+    """The results of a part that were not skipped; there are some."""
+    results = [result for result in found["results"]
+               if part in result["part"] and not result["skipped"]]
+    assert results, (part, found)
+    return results
+
+
+def test_plug_and_unplug_have_each_memory_and_a_time_or_a_reason():
+    for mode in ("plug", "unplug"):
+        found = report(mode, *QUICK)
+        check_results(found["results"], "our_median_ms")
+        for prealloc in ("prealloc=on", "prealloc=off"):
+            results = [result for result in found["results"]
+                       if result["part"].startswith(f"{mode}, ")
+                       and result["part"].endswith(prealloc)]
+            assert {result["memory"] for result in results} == MEMORIES
+        for result in measured(found, "requests of 2 MiB"):
+            assert result["size"] == 4 * MIB, result
+            assert result["requests"] == 2, result
+            assert result["our_requests_per_s"] > 0, result
+
+
+def test_plug_and_unplug_ask_qemu_the_same():
+    need_program("qemu-system-x86_64")
+    for mode in ("plug", "unplug"):
+        found = report(mode, *QUICK, "-n", "2")
+        for result in measured(found, "requests of 2 MiB, prealloc=on"):
+            assert result["against"] == "QEMU", result
+            assert result["their_best_ms"] > 0, result
+            assert result["protocol_ms"] > 0, result
+            assert result["pairs"] == 2, result
+
+
+def test_unplug_of_scattered_blocks_has_two_opponents():
+    found = report("unplug", *QUICK)
+    results = measured(found, "every second 2 MiB")
+    assert {result["against"] for result in results} == {
+        "QEMU", "a call a block"}
+    for result in results:
+        assert (result["size"], result["requests"]) == (2 * MIB, 1), result
+
+
+def test_large_requests_want_room():
+    results = [result for result in report("plug", *QUICK)["results"]
+               if "requests of 128 MiB" in result["part"]]
+    assert len(results) == 2 * len(MEMORIES)
+    for result in results:
+        assert result["skipped"] == "4 MiB is less than 128 MiB", result
+
+
+def test_requests_of_128_mib():
+    harness.need_memory(1 << 30)
+    found = report("plug", "--size", "128M", "-n", "1")
+    for result in measured(found, "requests of 128 MiB"):
+        assert (result["size"], result["requests"]) == (128 * MIB, 1), result
+
+
+def test_plug_on_huge_pages():
+    with need_huge_pages(4):
+        for mode in ("plug", "unplug"):
+            results = measured(report(mode, *QUICK), "requests of 2 MiB")
+            assert any(result["memory"] == "memfd,hugetlb=on"
+                       for result in results), results
+
+
+def test_plug_without_qemu_measures_ours():
+    with scratch() as folder:
+        broken = script(folder, "broken", "echo no luck today >&2; exit 3")
+        found = report("plug", *QUICK, "--qemu", broken)
+        assert any("no luck today" in note for note in found["notes"])
+        for result in measured(found, "requests of 2 MiB"):
+            assert result["our_median_ms"] > 0, result
+            assert result["their_median_ms"] is None, result
+
+
+def test_plug_as_text_csv_and_plot():
+    with scratch() as folder:
+        plot = folder / "plot.svg"
+        text = succeeds("unplug", *QUICK, "--plot", plot)
+        assert "\nunplug, requests of 2 MiB, prealloc=on\n" in text, text
+        texts = {element.text for element in
+                 xml.etree.ElementTree.parse(plot).getroot().iter()}
+        assert {"prealloc=on", "memfd,seal=off"} <= texts, texts
+    rows = list(csv.DictReader(io.StringIO(succeeds("plug", *QUICK, "--csv"))))
+    assert {row["memory"] for row in rows} == MEMORIES
+
+
+def test_interrupted_plug_leaves_no_qemu():
+    with scratch() as folder:
+        slow = script(folder, "slow", "exec sleep 100")
+        for signum in (signal.SIGINT, signal.SIGKILL):
+            with running("plug", *QUICK, "--qemu", slow) as process:
+                (child,) = wait_until(lambda: children(process.pid),
+                                      what="the slow program")
+                process.send_signal(signum)
+                assert process.wait(20) == -signum, signum
+                wait_until(lambda: is_gone(child),
+                           what="the end of the program")
 
 
 if __name__ == "__main__":

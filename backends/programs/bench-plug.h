@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bench.h"
+
+/*
+ * What 'plug' and 'unplug' tell each other: a QEMU that can be asked, a
+ * virtio-mem in it, and what bench-plug.c measures for bench-plug-report.c.
+ */
+
+#define BENCH_BLOCK_SIZE (2 * BENCH_MIB)
+/* Where a device's memory begins in the guest: above 4 GiB. */
+#define BENCH_MEMADDR (5 * BENCH_GIB)
+
+/* A QEMU that runs no guest, over its qtest protocol: bench-qtest.c */
+
+typedef struct BenchQtest BenchQtest;
+
+/**
+ * bench_qtest_new: start QEMU.
+ * @argv: without options for qtest
+ * @fd: descriptor of guest RAM; it is number %BENCH_QTEST_RAM_FD there
+ *
+ * QEMU dies with us.
+ */
+BenchQtest *bench_qtest_new(const char *const *argv, int fd, GError **error);
+void bench_qtest_free(BenchQtest *self);
+#define BENCH_QTEST_RAM_FD 4
+
+/**
+ * bench_qtest_ask: send a line and wait for the answer.
+ * @value: (out) (nullable): the number it holds
+ */
+gboolean bench_qtest_ask(BenchQtest *self, guint64 *value, GError **error,
+                         const char *format, ...) G_GNUC_PRINTF(4, 5);
+
+/* The virtio-mem of a QEMU, through PCI and a ring: bench-qemu.c */
+
+typedef struct BenchQemu BenchQemu;
+
+/**
+ * bench_qemu_new: start QEMU with a device that may be plugged completely.
+ * @object: (transfer none): -object line of its memory, with id=m0
+ * @size: bytes of it
+ */
+BenchQemu *bench_qemu_new(const char *program, const char *object, guint64 size,
+                          gboolean prealloc, GError **error);
+void bench_qemu_free(BenchQemu *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchQemu, bench_qemu_free)
+
+/**
+ * bench_qemu_serve: have requests served, a full queue after the other.
+ *
+ * Returns: nanoseconds from each notify to its answer; -1 with @error, also
+ * when one is not acknowledged
+ */
+gint64 bench_qemu_serve(BenchQemu *self,
+                        const HostmemVirtioMemRequest *requests, guint n,
+                        GError **error);
+/** Write to guest memory; at most some MiB. */
+gboolean bench_qemu_fill(BenchQemu *self, guint64 addr, guint64 length,
+                         GError **error);
+
+/* What is measured: bench-plug.c */
+
+/** The memory of a device. */
+typedef struct {
+    const char *line; /* without "memory-backend-" */
+    gboolean pool;    /* of huge pages */
+} BenchPlugMemory;
+
+typedef enum {
+    BENCH_PLUG_QEMU,
+    BENCH_PLUG_BY_HAND, /* the same memory, one discarding call per block */
+} BenchPlugOpponent;
+
+/** Requests that are measured. */
+typedef struct {
+    const char *name;
+    guint64 length;     /* bytes of a request */
+    gboolean scattered; /* every second block, and one UNPLUG_ALL */
+} BenchPlugWork;
+
+typedef struct {
+    const BenchPlugMemory *memory;
+    const BenchPlugWork *work;
+    BenchPlugOpponent opponent;
+    gboolean prealloc;
+    guint64 size;   /* bytes that are plugged or unplugged */
+    guint requests; /* that do it */
+    BenchSamples ours;
+    BenchSamples theirs;   /* of the same pair at the same place; or none */
+    BenchSamples protocol; /* what STATE requests cost in place of theirs */
+    char *skipped;         /* (nullable): why there are no times */
+    char *alone;           /* (nullable): why there are none of theirs */
+} BenchPlugCell;
+
+/** (transfer full): @cells: (element-type BenchPlugCell) */
+BenchReport *bench_plug_report(const BenchOptions *options, GPtrArray *cells);
