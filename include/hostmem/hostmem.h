@@ -9,6 +9,7 @@
 #include <hostmem/backend.h>
 #include <hostmem/discard.h>
 #include <hostmem/error.h>
+#include <hostmem/guest-memory.h>
 #include <hostmem/host.h>
 #include <hostmem/job.h>
 #include <hostmem/object.h>
