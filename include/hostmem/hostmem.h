@@ -17,3 +17,4 @@
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-mem.h>
+#include <hostmem/virtqueue.h>

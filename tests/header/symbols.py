@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
-FUNCTION = re.compile(r"^[A-Za-z][\w *]*\b(hostmem_\w+)\s*\(", re.M)
+FUNCTION = re.compile(r"^[A-Za-z][\w\s*]*\b(hostmem_\w+)\s*\(", re.M)
 
 
 def declared(headers):

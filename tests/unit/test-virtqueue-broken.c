@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "virtqueue-test.h"
+
+/* What a driver that breaks the rules gets. */
+
+/* Creation */
+
+static void assert_not_created(const Fixture *f, guint16 size,
+                               guint64 descriptors, guint64 available,
+                               guint64 used, const char *part)
+{
+    GError *error = NULL;
+
+    g_assert_null(hostmem_virtqueue_new(f->memory, size, descriptors, available,
+                                        used, VERSION | EVENT, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_INVALID, part);
+}
+
+static void test_bad_layouts(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    assert_not_created(&f, 0, BASE, BASE, BASE, "no power of two");
+    assert_not_created(&f, 3, BASE, BASE, BASE, "the queue, 3,");
+    assert_not_created(&f, 8, BASE + 8, BASE, BASE,
+                       "the descriptor table at 0x100000008");
+    assert_not_created(&f, 8, BASE, BASE + 1, BASE, "multiple of 2");
+    assert_not_created(&f, 8, BASE, BASE, BASE + 2, "multiple of 4");
+    assert_not_created(&f, 8, OUTSIDE - 112, BASE, BASE, "descriptor table");
+    assert_not_created(&f, 8, BASE, OUTSIDE - 20, BASE,
+                       "the available ring, 22 bytes at 0x10000ffec, is not");
+    assert_not_created(&f, 8, BASE, BASE, OUTSIDE - 68,
+                       "the used ring, 70 bytes");
+    assert_not_created(&f, 8, -(guint64)16, BASE, BASE, "not in guest RAM");
+    assert_not_created(&f, 32768, BASE, BASE, BASE, "not in guest RAM");
+}
+
+static void test_legacy_queues_are_not_supported(void)
+{
+    g_auto(Fixture) f = {0};
+    GError *error = NULL;
+
+    open_fixture(&f, SIZE, 0);
+    g_assert_null(
+        hostmem_virtqueue_new(f.memory, SIZE, BASE, BASE, BASE, 0, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_UNSUPPORTED,
+                         "VIRTIO_F_VERSION_1");
+}
+
+/* Broken rings */
+
+/* Broken now, and again with the same words. */
+static void assert_breaks(Fixture *f, const char *part)
+{
+    HostmemVirtqueueElement *element;
+    GError *error = NULL;
+
+    g_assert_false(hostmem_virtqueue_pop(f->queue, &element, &error));
+    g_assert_null(element);
+    hm_test_assert_error(error, HOSTMEM_ERROR_INVALID, part);
+    g_assert_true(hostmem_virtqueue_is_broken(f->queue));
+    error = NULL;
+    g_assert_false(hostmem_virtqueue_pop(f->queue, &element, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_INVALID, part);
+    g_assert_false(hostmem_virtqueue_should_notify(f->queue));
+    g_assert_false(hostmem_virtqueue_enable_notifications(f->queue));
+}
+
+static void test_index_jumps(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    hm_ring_set_idx(&f.ring, SIZE + 1);
+    assert_breaks(&f, "index went from 0 to 9, in a queue of 8");
+}
+
+static void test_index_goes_back(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    turn(&f);
+    hm_ring_set_idx(&f.ring, 0);
+    assert_breaks(&f, "from 1 to 0");
+}
+
+static void test_head_out_of_range(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    hm_ring_set_head(&f.ring, 0, SIZE);
+    hm_ring_set_idx(&f.ring, 1);
+    assert_breaks(&f, "begins with descriptor 8, of 8");
+}
+
+static void test_more_chains_than_descriptors(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, 2, 0);
+    for (guint i = 0; i < 2; i++) {
+        hm_ring_add(&f.ring, &one_out, 1);
+        hm_ring_publish(&f.ring);
+        hostmem_virtqueue_element_free(pop(&f));
+    }
+    hm_ring_add(&f.ring, &one_out, 1);
+    hm_ring_publish(&f.ring);
+    assert_breaks(&f, "while 2 are in use");
+}
+
+/* What is in descriptor 0, 1 and the first two of TABLE; and how it breaks. */
+typedef struct {
+    const char *path;
+    struct {
+        guint64 address;
+        guint32 length;
+        guint16 flags;
+        guint16 next;
+    } descriptors[4];
+    const char *part;
+} BadChain;
+
+static const BadChain bad_chains[] = {
+    {"loop", {{BUFFERS, 1, HM_RING_NEXT, 0}}, "8 descriptors, or a loop"},
+    {"longer-loop",
+     {{BUFFERS, 1, HM_RING_NEXT, 1}, {BUFFERS, 1, HM_RING_NEXT, 0}},
+     "8 descriptors, or a loop"},
+    {"loop-in-table",
+     {{TABLE, 32, HM_RING_INDIRECT, 0},
+      {0},
+      {BUFFERS, 1, HM_RING_NEXT, 1},
+      {BUFFERS, 1, HM_RING_NEXT, 0}},
+     "8 descriptors, or a loop"},
+    {"next-out-of-range",
+     {{BUFFERS, 1, HM_RING_NEXT, SIZE}},
+     "the next descriptor is 8, of 8"},
+    {"next-out-of-table",
+     {{TABLE, 32, HM_RING_INDIRECT, 0}, {0}, {BUFFERS, 1, HM_RING_NEXT, 2}},
+     "the next descriptor is 2, of 2"},
+    {"empty-buffer", {{BUFFERS, 0, 0, 0}}, "a buffer at 0x100004000 is empty"},
+    {"out-after-in",
+     {{BUFFERS, 1, HM_RING_WRITE | HM_RING_NEXT, 1}, {BUFFERS, 1, 0, 0}},
+     "a readable buffer follows a writable one"},
+    {"outside", {{OUTSIDE, 1, 0, 0}}, "1 bytes at 0x100010000 is not"},
+    {"half-outside", {{OUTSIDE - 1, 2, 0, 0}}, "not in guest RAM"},
+    {"write-outside", {{0, 1, HM_RING_WRITE, 0}}, "not in writable guest RAM"},
+    {"wraps", {{-(guint64)1, 2, 0, 0}}, "0xffffffffffffffff is not"},
+    {"huge", {{BUFFERS, G_MAXUINT32, 0, 0}}, "4294967295 bytes"},
+    {"empty-table", {{TABLE, 0, HM_RING_INDIRECT, 0}}, "has 0 bytes"},
+    {"odd-table", {{TABLE, 24, HM_RING_INDIRECT, 0}}, "has 24 bytes"},
+    {"table-in-table",
+     {{TABLE, 32, HM_RING_INDIRECT, 0}, {0}, {TABLE, 16, HM_RING_INDIRECT, 0}},
+     "in an indirect table is indirect"},
+    {"table-and-next",
+     {{TABLE, 32, HM_RING_INDIRECT | HM_RING_NEXT, 1}},
+     "an indirect descriptor has a next one"},
+    {"table-outside",
+     {{OUTSIDE, 32, HM_RING_INDIRECT, 0}},
+     "descriptor 0 at 0x100010000"},
+    {"table-half-outside",
+     {{OUTSIDE - 16, 32, HM_RING_INDIRECT, 0}, {0}, {0}, {0}},
+     "a buffer at 0x0 is empty"},
+    {"table-wraps",
+     {{-(guint64)16, 32, HM_RING_INDIRECT, 0}},
+     "exceeds 64 bits"},
+};
+
+static void test_bad_chain(gconstpointer data)
+{
+    const BadChain *bad = data;
+    const guint64 tables[] = {BASE, BASE, TABLE, TABLE};
+    g_auto(Fixture) f = {0};
+
+    hm_fake_reset();
+    open_fixture(&f, SIZE, INDIRECT);
+    for (guint i = 0; i < G_N_ELEMENTS(tables); i++) {
+        hm_ring_set_descriptor(
+            &f.ring, tables[i], i % 2, bad->descriptors[i].address,
+            bad->descriptors[i].length, bad->descriptors[i].flags,
+            bad->descriptors[i].next);
+    }
+    hm_ring_set_idx(&f.ring, 1);
+    assert_breaks(&f, bad->part);
+}
+
+static void test_indirect_without_the_feature(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    hm_ring_add_indirect(&f.ring, &one_out, 1, TABLE);
+    hm_ring_publish(&f.ring);
+    assert_breaks(&f, "without VIRTIO_F_INDIRECT_DESC");
+}
+
+static void test_table_longer_than_the_queue(void)
+{
+    g_auto(Fixture) f = {0};
+    HmRingBuffer buffers[SIZE + 1];
+
+    open_fixture(&f, SIZE, INDIRECT);
+    for (guint i = 0; i < G_N_ELEMENTS(buffers); i++) {
+        buffers[i] = one_out;
+    }
+    hm_ring_add_indirect(&f.ring, buffers, G_N_ELEMENTS(buffers), TABLE);
+    hm_ring_publish(&f.ring);
+    assert_breaks(&f, "8 descriptors, or a loop");
+}
+
+static void test_memory_goes_below_the_queue(void)
+{
+    g_auto(Fixture) f = {0};
+    HostmemVirtqueueElement *element;
+    GError *error = NULL;
+
+    open_fixture(&f, SIZE, 0);
+    hm_ring_add(&f.ring, &one_out, 1);
+    hm_ring_publish(&f.ring);
+    element = pop(&f);
+    g_assert_true(hostmem_guest_memory_remove(f.memory, BASE, NULL));
+    g_assert_false(hostmem_virtqueue_push(f.queue, element, 0, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_INVALID,
+                         "the used ring is not in guest RAM any more");
+    assert_breaks(&f, "the used ring");
+}
+
+static const HmTest tests[] = {
+    {"/virtqueue/broken/bad-layouts", test_bad_layouts},
+    {"/virtqueue/broken/legacy-is-not-supported",
+     test_legacy_queues_are_not_supported},
+    {"/virtqueue/broken/index-jumps", test_index_jumps},
+    {"/virtqueue/broken/index-goes-back", test_index_goes_back},
+    {"/virtqueue/broken/head-out-of-range", test_head_out_of_range},
+    {"/virtqueue/broken/more-chains-than-descriptors",
+     test_more_chains_than_descriptors},
+    {"/virtqueue/broken/indirect-without-the-feature",
+     test_indirect_without_the_feature},
+    {"/virtqueue/broken/table-longer-than-the-queue",
+     test_table_longer_than_the_queue},
+    {"/virtqueue/broken/memory-goes-below-the-queue",
+     test_memory_goes_below_the_queue},
+};
+
+int main(int argc, char **argv)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(bad_chains); i++) {
+        g_autofree char *path =
+            g_strconcat("/virtqueue/broken/chain/", bad_chains[i].path, NULL);
+
+        g_test_add_data_func(path, &bad_chains[i], test_bad_chain);
+    }
+    return hm_test_main(argc, argv, tests, G_N_ELEMENTS(tests));
+}
