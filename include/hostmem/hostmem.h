@@ -16,5 +16,6 @@
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
+#include <hostmem/virtio-device.h>
 #include <hostmem/virtio-mem.h>
 #include <hostmem/virtqueue.h>
