@@ -12,19 +12,6 @@ struct HmDoors {
     int flags[STDIO_FDS]; /* standard input's and output's before */
 };
 
-/* -daemonize leaves the working directory, and the socket file must be found
- * again at the end. */
-static char *absolute_address(const char *address)
-{
-    if (!g_str_has_prefix(address, "unix:") || address[5] == '/') {
-        return g_strdup(address);
-    }
-    g_autofree char *folder = g_get_current_dir();
-    g_auto(GStrv) parts = g_strsplit(folder, ",", -1);
-    g_autofree char *quoted = g_strjoinv(",,", parts);
-    return g_strdup_printf("unix:%s/%s", quoted, address + 5);
-}
-
 /* A peer that does not read must not stop the main loop. */
 static void open_stdio(HmDoors *self, HostmemQmpServer *server)
 {
@@ -47,8 +34,7 @@ static gboolean open_one(HmDoors *self, HostmemQmpServer *server,
         open_stdio(self, server);
         return TRUE;
     }
-    g_autofree char *absolute = absolute_address(address);
-    if (!hostmem_qmp_server_listen(server, absolute, error)) {
+    if (!hostmem_qmp_server_listen(server, address, error)) {
         g_prefix_error(error, "-qmp %s: ", address);
         return FALSE;
     }
