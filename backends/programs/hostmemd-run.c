@@ -19,6 +19,12 @@
 /* Shell scripts use the small numbers for themselves. */
 #define FIRST_FD 10
 
+/*
+ * Senders repeat themselves at once, as timeout(1) does to us and to our group;
+ * who sends the same again after that means it.
+ */
+#define REPEATED_US G_USEC_PER_SEC
+
 /* "${x}" is the shell's. */
 #define REFERENCE "(?<!\\$)\\{([A-Za-z][A-Za-z0-9._-]*)\\}"
 
@@ -28,6 +34,8 @@ struct HmRun {
     GPtrArray *backends; /* handed over, held; the i-th one is FIRST_FD + i */
     gboolean own_group;
     pid_t parent;
+    int passed_on;    /* the last signal that was, or 0 */
+    gint64 passed_at; /* monotonic; its first time */
     HmRunDone done;
     gpointer user_data;
 };
@@ -221,6 +229,19 @@ void hm_run_free(HmRun *self)
     g_free(self);
 }
 
+/* Of SIGHUP a terminal and its shell send several. */
+static gboolean insists(HmRun *self, int signum)
+{
+    gint64 now = g_get_monotonic_time();
+
+    if (signum != self->passed_on) {
+        self->passed_on = signum;
+        self->passed_at = now;
+        return FALSE;
+    }
+    return signum != SIGHUP && now - self->passed_at >= REPEATED_US;
+}
+
 void hm_run_signal(HmRun *self, int signum)
 {
     const char *pid = g_subprocess_get_identifier(self->process);
@@ -228,9 +249,15 @@ void hm_run_signal(HmRun *self, int signum)
         return; /* it has ended */
     }
     pid_t child = strtol(pid, NULL, 10);
-    if (self->own_group) {
-        kill(-child, signum);
-    } else if (signum != SIGINT) {
-        kill(child, signum);
+    if (!self->own_group && signum == SIGINT) {
+        return; /* the terminal has told it */
     }
+    if (insists(self, signum)) {
+        fprintf(stderr,
+                "hostmemd: --run: the command goes on after signal "
+                "%d: it is killed\n",
+                signum);
+        signum = SIGKILL;
+    }
+    kill(self->own_group ? -child : child, signum);
 }

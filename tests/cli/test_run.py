@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import time
 
 import harness
 from expect import fails
@@ -143,6 +144,54 @@ def test_command_that_stays():
         os.kill(daemon.pid, signal.SIGTERM)
         assert daemon.wait() == 0
     assert daemon.stdout == "ready\n2\n", daemon.stdout
+
+
+STUBBORN = "trap '' TERM INT HUP; echo ready; while :; do sleep 0.05; done"
+
+
+def test_command_that_ignores_a_signal_is_killed_by_the_next():
+    for signum in signal.SIGTERM, signal.SIGINT:
+        with Hostmemd("-object", MEMFD, "--run", STUBBORN,
+                      qmp=False) as daemon:
+            wait_until_running(daemon)
+            os.kill(daemon.pid, signum)
+            time.sleep(1.1)
+            os.kill(daemon.pid, signum)
+            assert daemon.wait() == 128 + signal.SIGKILL
+        assert f"after signal {signum:d}" in daemon.stderr, daemon.stderr
+
+
+def test_command_that_ignores_quit_is_killed_by_the_next():
+    with Hostmemd("-object", MEMFD, "--run", STUBBORN) as daemon:
+        wait_until_running(daemon)
+        daemon.qmp.execute("quit")
+        time.sleep(1.1)
+        daemon.qmp.execute("quit")
+        assert daemon.wait() == 128 + signal.SIGKILL
+
+
+def test_signals_at_once_or_of_two_kinds_do_not_kill():
+    command = "trap 'exit 7' USR1; " + STUBBORN
+    with Hostmemd("-object", MEMFD, "--run", command, qmp=False) as daemon:
+        wait_until_running(daemon)
+        os.kill(daemon.pid, signal.SIGTERM)
+        time.sleep(0.1)
+        os.kill(daemon.pid, signal.SIGTERM)
+        time.sleep(1.1)
+        os.kill(daemon.pid, signal.SIGINT)
+        for _ in range(2):
+            os.kill(daemon.pid, signal.SIGHUP)
+            time.sleep(1.1)
+        assert daemon.returncode is None
+        shell, = children(daemon)
+        os.kill(shell, signal.SIGUSR1)
+        assert daemon.wait() == 7
+
+
+def children(daemon):
+    path = f"/proc/{daemon.pid}/task/{daemon.pid}/children"
+    with open(path) as pids:
+        return [int(pid) for pid in pids.read().split()]
 
 
 def test_command_goes_when_hostmemd_is_killed():
