@@ -20,6 +20,38 @@ static gboolean fail(GError **error, const char *what, const char *path,
     return FALSE;
 }
 
+static gboolean check_folder(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+
+    return access(folder, W_OK | X_OK) == 0 || fail(error, "open", path, errno);
+}
+
+static gboolean check_unlocked(int fd, const char *path, GError **error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(fd, F_GETLK, &lock) < 0) {
+        return fail(error, "lock", path, errno);
+    }
+    return lock.l_type == F_UNLCK || fail(error, "lock", path, EAGAIN);
+}
+
+/* To create it now would tell that we are ready. */
+gboolean hm_pidfile_check(const char *path, GError **error)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    gboolean ok;
+
+    if (fd < 0) {
+        return errno == ENOENT ? check_folder(path, error)
+                               : fail(error, "open", path, errno);
+    }
+    ok = check_unlocked(fd, path, error);
+    close(fd);
+    return ok;
+}
+
 /* Whether @path still names the file that is open: its last owner may have
  * removed it between our open and our lock. */
 static gboolean still_there(int fd, const char *path)

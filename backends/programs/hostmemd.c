@@ -106,7 +106,8 @@ static int daemon_main(const HmOptions *options, GError **error)
 {
     int ready_fd = -1;
 
-    if (!check_descriptors(error)) {
+    if (!check_descriptors(error) ||
+        (options->pidfile && !hm_pidfile_check(options->pidfile, error))) {
         return EXIT_FAILURE;
     }
     if (options->daemonize && (ready_fd = hm_daemonize_begin(error)) < 0) {

@@ -77,6 +77,8 @@ typedef struct HmPidfile HmPidfile;
  * living process has it)
  */
 HmPidfile *hm_pidfile_new(const char *path, GError **error);
+/** Whether that can succeed, as far as one sees now; changes nothing. */
+gboolean hm_pidfile_check(const char *path, GError **error);
 /** Removes the file. */
 void hm_pidfile_free(HmPidfile *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPidfile, hm_pidfile_free)

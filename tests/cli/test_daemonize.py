@@ -143,6 +143,17 @@ def test_pidfile_of_a_dead_process():
             assert alive(pid)
 
 
+def test_pidfile_is_tried_before_any_object():
+    bad = "memory-backend-ram,id=m0,size=0"
+    with scratch() as folder:
+        for path in folder / "none" / "pid", folder:
+            fails("-object", bad, "--quiet", "-pidfile", path,
+                  phrases=["cannot create PID file", str(path)])
+        with Hostmemd("-pidfile", folder / "pid"):
+            fails("-object", bad, "--quiet", "-pidfile", folder / "pid",
+                  phrases=["cannot create PID file"])
+
+
 def test_pidfile_without_a_folder():
     fails("-object", RAM, "--quiet", "-pidfile", "/nonexistent/pid",
           phrases=["cannot create PID file", "/nonexistent/pid",
