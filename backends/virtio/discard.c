@@ -93,7 +93,7 @@ static void listener_leave(Listener *self, HostmemDiscardSource *source)
 
 /* The turn */
 
-static gboolean in_turn(HmDiscardListeners *self)
+gboolean hm_discard_listeners_in_turn(HmDiscardListeners *self)
 {
     return g_atomic_pointer_get(&self->owner) == g_thread_self();
 }
@@ -135,7 +135,7 @@ static void end_turn(HmDiscardListeners *self)
 
 gboolean hm_discard_listeners_begin(HmDiscardListeners *self, GError **error)
 {
-    if (in_turn(self)) {
+    if (hm_discard_listeners_in_turn(self)) {
         return hm_set_error(error, HOSTMEM_ERROR_BUSY,
                             "a listener is being told of a change: its "
                             "callback cannot make another one");
@@ -146,7 +146,7 @@ gboolean hm_discard_listeners_begin(HmDiscardListeners *self, GError **error)
 
 void hm_discard_listeners_end(HmDiscardListeners *self)
 {
-    g_return_if_fail(in_turn(self));
+    g_return_if_fail(hm_discard_listeners_in_turn(self));
 
     end_turn(self);
 }
@@ -171,7 +171,7 @@ static void tell_discarded(HmDiscardListeners *self, guint first,
 gboolean hm_discard_listeners_populating(HmDiscardListeners *self,
                                          const HmRange *range, GError **error)
 {
-    g_return_val_if_fail(in_turn(self), FALSE);
+    g_return_val_if_fail(hm_discard_listeners_in_turn(self), FALSE);
 
     for (guint i = self->listeners->len; i-- > 0;) {
         const Listener *listener = g_ptr_array_index(self->listeners, i);
@@ -190,7 +190,7 @@ gboolean hm_discard_listeners_populating(HmDiscardListeners *self,
 void hm_discard_listeners_discarded(HmDiscardListeners *self,
                                     const HmRange *range)
 {
-    g_return_if_fail(in_turn(self));
+    g_return_if_fail(hm_discard_listeners_in_turn(self));
 
     tell_discarded(self, 0, range);
 }
@@ -327,7 +327,7 @@ static gboolean replay_in_turn(HostmemDiscardSource *self, guint64 offset,
     if (!fit_range(self, offset, length, &range)) {
         return TRUE;
     }
-    if (in_turn(listeners)) {
+    if (hm_discard_listeners_in_turn(listeners)) {
         return replay_runs(self, &range, wanted, replay, user_data, error);
     }
     take_turn(listeners);
@@ -463,7 +463,7 @@ void hostmem_discard_source_remove_listener(HostmemDiscardSource *self,
     g_return_if_fail(HOSTMEM_IS_DISCARD_SOURCE(self));
 
     listeners = listeners_of(self);
-    if (in_turn(listeners)) {
+    if (hm_discard_listeners_in_turn(listeners)) {
         remove_in_turn(listeners, id);
         return;
     }

@@ -48,6 +48,8 @@ void hm_discard_listeners_clear(HmDiscardListeners *self);
  */
 gboolean hm_discard_listeners_begin(HmDiscardListeners *self, GError **error);
 void hm_discard_listeners_end(HmDiscardListeners *self);
+/** Whether this thread has the turn: it is in a callback, or a source's. */
+gboolean hm_discard_listeners_in_turn(HmDiscardListeners *self);
 
 /**
  * hm_discard_listeners_populating: ask whether a range may be populated.

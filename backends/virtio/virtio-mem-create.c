@@ -245,6 +245,7 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
         hm_virtio_mem_release(self);
         return FALSE;
     }
+    hm_virtio_mem_choose_slots(self);
     make_state(self);
     return TRUE;
 }

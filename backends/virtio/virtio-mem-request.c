@@ -72,17 +72,24 @@ void hm_virtio_mem_resize_usable(HostmemVirtioMem *self, gboolean may_shrink)
     }
 }
 
-static void set_plugged(HostmemVirtioMem *self, const HmRange *range,
-                        gboolean plugged)
+static void mark_plugged(HostmemVirtioMem *self, const HmRange *range)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
-    guint64 first = first_block(self, range);
-    guint64 n = n_blocks(self, range);
 
-    if (plugged) {
-        hm_block_map_plug(self->map, first, n);
+    hm_block_map_plug(self->map, first_block(self, range),
+                      n_blocks(self, range));
+    hm_virtio_mem_size_changed(self);
+}
+
+static void mark_unplugged(HostmemVirtioMem *self, const HmRange *range)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
+
+    if (range->length == self->region_size) { /* maybe not all of it */
+        hm_block_map_unplug_all(self->map);
     } else {
-        hm_block_map_unplug(self->map, first, n);
+        hm_block_map_unplug(self->map, first_block(self, range),
+                            n_blocks(self, range));
     }
     hm_virtio_mem_size_changed(self);
 }
@@ -197,6 +204,40 @@ static gboolean make_ready(HostmemVirtioMem *self, const HmRange *range,
     return FALSE;
 }
 
+/* Blocks enter and leave; memory, map and listeners change in one turn, which
+ * can be had: requests in callbacks are refused long before. */
+
+static HostmemVirtioMemAnswer enter(HostmemVirtioMem *self,
+                                    const HmRange *range, GError **error)
+{
+    gboolean agreed;
+
+    hm_discard_listeners_begin(&self->listeners, NULL);
+    agreed = hm_virtio_mem_tell_plugged(self, range, error);
+    if (agreed) {
+        mark_plugged(self, range);
+    } else {
+        discard(self, range, NULL);
+    }
+    hm_discard_listeners_end(&self->listeners);
+    return agreed ? HOSTMEM_VIRTIO_MEM_ACK : HOSTMEM_VIRTIO_MEM_BUSY;
+}
+
+static HostmemVirtioMemAnswer leave(HostmemVirtioMem *self,
+                                    const HmRange *range, GError **error)
+{
+    gboolean gone;
+
+    hm_discard_listeners_begin(&self->listeners, NULL);
+    gone = discard(self, range, error);
+    if (gone) {
+        mark_unplugged(self, range);
+        hm_virtio_mem_tell_unplugged(self, range);
+    }
+    hm_discard_listeners_end(&self->listeners);
+    return gone ? HOSTMEM_VIRTIO_MEM_ACK : HOSTMEM_VIRTIO_MEM_BUSY;
+}
+
 /* The requests */
 
 static HostmemVirtioMemAnswer plug(HostmemVirtioMem *self,
@@ -212,11 +253,9 @@ static HostmemVirtioMemAnswer plug(HostmemVirtioMem *self,
     if (answer != HOSTMEM_VIRTIO_MEM_ACK) {
         return answer;
     }
-    if (!make_ready(self, &range, cancellable, error)) {
-        return HOSTMEM_VIRTIO_MEM_BUSY;
-    }
-    set_plugged(self, &range, TRUE);
-    return HOSTMEM_VIRTIO_MEM_ACK;
+    return make_ready(self, &range, cancellable, error)
+               ? enter(self, &range, error)
+               : HOSTMEM_VIRTIO_MEM_BUSY;
 }
 
 static HostmemVirtioMemAnswer unplug(HostmemVirtioMem *self,
@@ -232,32 +271,15 @@ static HostmemVirtioMemAnswer unplug(HostmemVirtioMem *self,
     if (answer != HOSTMEM_VIRTIO_MEM_ACK) {
         return answer;
     }
-    if (!discard(self, &range, error)) {
-        return HOSTMEM_VIRTIO_MEM_BUSY;
-    }
-    set_plugged(self, &range, FALSE);
-    return HOSTMEM_VIRTIO_MEM_ACK;
-}
-
-/* All of the region, so that what a guest touched without plugging it goes
- * too. */
-static HostmemVirtioMemAnswer empty(HostmemVirtioMem *self, GError **error)
-{
-    const HmRange all = {0, self->region_size};
-
-    if (!discard(self, &all, error)) {
-        return HOSTMEM_VIRTIO_MEM_BUSY;
-    }
-    g_mutex_lock(&self->state_lock);
-    hm_block_map_unplug_all(self->map);
-    hm_virtio_mem_size_changed(self);
-    g_mutex_unlock(&self->state_lock);
-    return HOSTMEM_VIRTIO_MEM_ACK;
+    return leave(self, &range, error);
 }
 
 static HostmemVirtioMemAnswer unplug_all(HostmemVirtioMem *self,
                                          gboolean is_reset, GError **error)
 {
+    /* All of the region, so that what a guest touched without plugging it
+     * goes, too. */
+    const HmRange all = {0, self->region_size};
     HostmemVirtioMemAnswer answer = HOSTMEM_VIRTIO_MEM_ACK;
     gboolean any;
 
@@ -268,7 +290,7 @@ static HostmemVirtioMemAnswer unplug_all(HostmemVirtioMem *self,
     }
     g_mutex_unlock(&self->state_lock);
     if (any && answer == HOSTMEM_VIRTIO_MEM_ACK) {
-        answer = empty(self, error);
+        answer = leave(self, &all, error);
     }
     if (answer == HOSTMEM_VIRTIO_MEM_ACK) {
         g_mutex_lock(&self->state_lock);
@@ -317,18 +339,17 @@ static HostmemVirtioMemAnswer serve(HostmemVirtioMem *self,
 
 /* One at a time */
 
-static gboolean is_server(HostmemVirtioMem *self)
+/* A callback cannot wait for what it runs in. */
+static gboolean in_callback(HostmemVirtioMem *self)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
-
-    return self->server == g_thread_self();
+    return hm_discard_listeners_in_turn(&self->listeners);
 }
 
 static void begin(HostmemVirtioMem *self, GCancellable *cancellable)
 {
     g_mutex_lock(&self->request_lock);
     g_mutex_lock(&self->state_lock);
-    self->server = g_thread_self();
+    self->serving = TRUE;
     self->current = cancellable;
     g_mutex_unlock(&self->state_lock);
 }
@@ -336,7 +357,7 @@ static void begin(HostmemVirtioMem *self, GCancellable *cancellable)
 static void end(HostmemVirtioMem *self)
 {
     g_mutex_lock(&self->state_lock);
-    self->server = NULL;
+    self->serving = FALSE;
     self->current = NULL;
     g_mutex_unlock(&self->state_lock);
     g_mutex_unlock(&self->request_lock);
@@ -349,7 +370,7 @@ serve_in_turn(HostmemVirtioMem *self, const HostmemVirtioMemRequest *request,
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     HostmemVirtioMemAnswer answer;
 
-    if (is_server(self)) {
+    if (in_callback(self)) {
         hm_set_error(error, HOSTMEM_ERROR_BUSY,
                      "the device is busy: a request cannot be made within "
                      "another one");
@@ -400,7 +421,7 @@ void hostmem_virtio_mem_reset(HostmemVirtioMem *self)
 
     g_return_if_fail(HOSTMEM_IS_VIRTIO_MEM(self));
     g_return_if_fail(hm_object_is_complete(HOSTMEM_OBJECT(self)));
-    g_return_if_fail(!is_server(self));
+    g_return_if_fail(!in_callback(self));
 
     cancel_current(self);
     begin(self, NULL);

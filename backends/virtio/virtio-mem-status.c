@@ -25,7 +25,7 @@ static HostmemResizeState resize_state(const HostmemVirtioMem *self, gint64 now)
         return HOSTMEM_RESIZE_REACHED;
     }
     /* A request at work may be all the progress there can be. */
-    if (self->timeout_us && !self->server &&
+    if (self->timeout_us && !self->serving &&
         now - self->progress_us >= self->timeout_us) {
         return HOSTMEM_RESIZE_STALLED;
     }

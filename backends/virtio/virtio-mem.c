@@ -7,7 +7,10 @@ struct _HostmemVirtioMemClass {
 };
 typedef struct _HostmemVirtioMemClass HostmemVirtioMemClass;
 
-G_DEFINE_TYPE(HostmemVirtioMem, hostmem_virtio_mem, HOSTMEM_TYPE_OBJECT)
+G_DEFINE_TYPE_WITH_CODE(HostmemVirtioMem, hostmem_virtio_mem,
+                        HOSTMEM_TYPE_OBJECT,
+                        G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_DISCARD_SOURCE,
+                                              hm_virtio_mem_source_iface_init))
 
 /* What is asked of a device; another thread may still be creating it. */
 
@@ -381,13 +384,27 @@ static void hostmem_virtio_mem_init(HostmemVirtioMem *self)
 {
     g_mutex_init(&self->request_lock);
     g_mutex_init(&self->state_lock);
+    hm_discard_listeners_init(&self->listeners, HOSTMEM_DISCARD_SOURCE(self));
+}
+
+static void hostmem_virtio_mem_dispose(GObject *object)
+{
+    HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(object);
+
+    hm_discard_listeners_remove_all(&self->listeners);
+    G_OBJECT_CLASS(hostmem_virtio_mem_parent_class)->dispose(object);
 }
 
 static void hostmem_virtio_mem_finalize(GObject *object)
 {
     HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(object);
 
+    if (self->slot_destroy) {
+        self->slot_destroy(self->slot_data);
+    }
     hm_virtio_mem_release(self);
+    hm_discard_listeners_clear(&self->listeners);
+    g_clear_pointer(&self->slots, hm_bitmap_free);
     g_clear_pointer(&self->map, hm_block_map_free);
     g_clear_pointer(&self->reason, g_free);
     g_mutex_clear(&self->request_lock);
@@ -410,6 +427,7 @@ static void hostmem_virtio_mem_class_init(HostmemVirtioMemClass *klass)
     object_class->change = virtio_mem_change;
     object_class->changed = virtio_mem_changed;
     object_class->refuse_change = virtio_mem_refuse_change;
+    G_OBJECT_CLASS(klass)->dispose = hostmem_virtio_mem_dispose;
     G_OBJECT_CLASS(klass)->finalize = hostmem_virtio_mem_finalize;
     hm_props_install(G_OBJECT_CLASS(klass), virtio_mem_props,
                      G_N_ELEMENTS(virtio_mem_props));

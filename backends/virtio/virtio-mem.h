@@ -4,22 +4,27 @@
 #include <hostmem/virtio-mem.h>
 #include "backends/object.h"
 #include "backends/virtio/block-map.h"
+#include "backends/virtio/discard.h"
+#include "util/bitmap.h"
 #include "util/range.h"
 
 /*
  * The device: virtio-mem.c has the class, its properties and what is asked of
  * it; virtio-mem-create.c what can fail in creation; virtio-mem-request.c the
- * requests; virtio-mem-status.c how a resize goes, and the signals.
+ * requests; virtio-mem-source.c who is told of them, and the parts of the
+ * region; virtio-mem-status.c how a resize goes, and the signals.
  *
  * Locks, in the order in which they may be taken:
  *
  *   change_lock   of the object: one change of "requested-size" at a time
  *   request_lock  one request or reset at a time; held while memory is
  *                 populated or discarded
+ *   the turn      of the listeners: while the block map changes and they are
+ *                 told; not while memory is populated
  *   state_lock    what is behind it below; never held long, innermost
  *
- * The block map is changed under both of the last, and may be read under
- * either.  No lock is held while a signal is emitted.
+ * The block map is changed under all of the last three, and may be read under
+ * any.  No lock is held while a signal is emitted.
  */
 struct _HostmemVirtioMem {
     HostmemObject parent_instance;
@@ -40,9 +45,16 @@ struct _HostmemVirtioMem {
     guint64 block_size;    /* bytes */
     guint64 region_size;   /* bytes; of the memdev */
     gboolean inaccessible; /* what is not plugged is */
+    guint64 slot_size;     /* bytes */
     gboolean held;         /* the memdev is, by us */
 
     GMutex request_lock;
+
+    HmDiscardListeners listeners;
+    HostmemVirtioMemSlotFunc slot_func; /* (nullable); of the turn, as the */
+    gpointer slot_data;                 /* next two */
+    GDestroyNotify slot_destroy;
+    HmBitmap *slots; /* that are mapped; of the turn */
 
     GMutex state_lock; /* guards what follows */
     HmBlockMap *map;
@@ -50,7 +62,7 @@ struct _HostmemVirtioMem {
     gint64 timeout_us;     /* of a resize without progress; 0: never */
     guint64 usable;        /* bytes */
     gboolean busy;         /* see hostmem_virtio_mem_set_busy() */
-    GThread *server;       /* (nullable): whom the request at work is of */
+    gboolean serving;      /* a request, or a reset */
     GCancellable *current; /* (nullable): ends the request at work */
     guint resets;          /* that wait for the request at work */
 
@@ -90,6 +102,23 @@ void hm_virtio_mem_release(HostmemVirtioMem *self);
 /** Under state_lock: what "requested-size" needs is usable; nothing ceases to
  * be unless @may_shrink. */
 void hm_virtio_mem_resize_usable(HostmemVirtioMem *self, gboolean may_shrink);
+
+/* virtio-mem-source.c */
+
+void hm_virtio_mem_source_iface_init(HostmemDiscardSourceInterface *iface);
+/** Find the size of a slot. */
+void hm_virtio_mem_choose_slots(HostmemVirtioMem *self);
+/**
+ * hm_virtio_mem_tell_plugged: ask whether a range may be plugged.
+ *
+ * In the turn; nothing of the range is plugged.
+ *
+ * Returns: FALSE with the error of who does not agree, and all is undone
+ */
+gboolean hm_virtio_mem_tell_plugged(HostmemVirtioMem *self,
+                                    const HmRange *range, GError **error);
+/** In the turn; nothing of the range is plugged any more. */
+void hm_virtio_mem_tell_unplugged(HostmemVirtioMem *self, const HmRange *range);
 
 /* virtio-mem-status.c */
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/backend.h>
+#include <hostmem/discard.h>
 
 G_BEGIN_DECLS
 
@@ -13,7 +14,8 @@ G_BEGIN_DECLS
  * A HostmemObject with QEMU's properties and defaults: "memdev", "memaddr",
  * "block-size", "requested-size" (may change at any time), "node", "prealloc",
  * "unplugged-inaccessible", "dynamic-memslots".  Make one with
- * g_initable_new().
+ * g_initable_new().  It is a HostmemDiscardSource whose populated memory are
+ * the blocks that are plugged.
  *
  * It holds its memdev (see hostmem_object_hold()) and owns the content: making
  * a device discards all of it, unplugging discards what is unplugged.  A file
@@ -220,5 +222,56 @@ typedef struct {
  */
 void hostmem_virtio_mem_get_status(HostmemVirtioMem *self,
                                    HostmemVirtioMemStatus *status);
+
+/**
+ * HostmemVirtioMemSlotFunc: map, or unmap, a part of the region for the guest.
+ * @offset: bytes from the start of the region
+ * @length: bytes
+ * @needed: a block in it is about to be plugged; or none is plugged any more
+ * @error: set with FALSE
+ *
+ * Called by the thread that serves a request, as the callbacks of a listener
+ * are (see HostmemDiscardListener), which are told after the memory is mapped
+ * and before it is unmapped.
+ *
+ * Returns: FALSE with @error when it cannot be mapped, and the request is
+ * answered with BUSY; ignored when @needed is FALSE
+ */
+typedef gboolean (*HostmemVirtioMemSlotFunc)(HostmemVirtioMem *self,
+                                             guint64 offset, guint64 length,
+                                             gboolean needed,
+                                             gpointer user_data,
+                                             GError **error);
+
+/**
+ * hostmem_virtio_mem_set_slot_func: have the region mapped in parts.
+ * @func: called at once for the slots that are needed already
+ * @destroy: (nullable): called with @user_data when @self goes, which leaves
+ *     slots mapped, or after a failure, which leaves none
+ *
+ * With "dynamic-memslots" an embedder need not map all of the region into the
+ * guest (as KVM's memory slots cost memory, and what is not mapped no guest
+ * can touch) but the slots that it is told.  Slots have the size that
+ * hostmem_virtio_mem_get_slot_size() says, the last one maybe less.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID ("dynamic-memslots" is off),
+ * %HOSTMEM_ERROR_EXISTS (set before), %HOSTMEM_ERROR_BUSY (called in a
+ * callback) or the error of @func
+ */
+gboolean hostmem_virtio_mem_set_slot_func(HostmemVirtioMem *self,
+                                          HostmemVirtioMemSlotFunc func,
+                                          gpointer user_data,
+                                          GDestroyNotify destroy,
+                                          GError **error);
+
+/**
+ * hostmem_virtio_mem_get_slot_size: bytes of a part of the region.
+ *
+ * With "dynamic-memslots" a 256th of the region, at least 1 GiB, in whole
+ * blocks, as in QEMU; otherwise all of the region.
+ *
+ * Returns: bytes
+ */
+guint64 hostmem_virtio_mem_get_slot_size(HostmemVirtioMem *self);
 
 G_END_DECLS
