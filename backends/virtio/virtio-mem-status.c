@@ -149,6 +149,7 @@ typedef struct {
 static void tell(HostmemVirtioMem *self, const News *news)
 {
     if (news->signals & HM_PENDING_REQUESTED) {
+        hostmem_virtio_device_config_changed(HOSTMEM_VIRTIO_DEVICE(self));
         g_signal_emit_by_name(self, "requested-size-changed", news->requested);
     }
     if (news->signals & HM_PENDING_SIZE) {

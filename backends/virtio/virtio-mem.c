@@ -7,10 +7,12 @@ struct _HostmemVirtioMemClass {
 };
 typedef struct _HostmemVirtioMemClass HostmemVirtioMemClass;
 
-G_DEFINE_TYPE_WITH_CODE(HostmemVirtioMem, hostmem_virtio_mem,
-                        HOSTMEM_TYPE_OBJECT,
-                        G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_DISCARD_SOURCE,
-                                              hm_virtio_mem_source_iface_init))
+G_DEFINE_TYPE_WITH_CODE(
+    HostmemVirtioMem, hostmem_virtio_mem, HOSTMEM_TYPE_OBJECT,
+    G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_DISCARD_SOURCE,
+                          hm_virtio_mem_source_iface_init)
+        G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_VIRTIO_DEVICE,
+                              hm_virtio_mem_device_iface_init))
 
 /* What is asked of a device; another thread may still be creating it. */
 
@@ -221,6 +223,7 @@ static const HmProp virtio_mem_props[] = {
         .name = "node",
         .kind = HM_PROP_UINT32,
         .offset = HM_PROP_FIELD(HostmemVirtioMem, node),
+        .max = G_MAXUINT16,
         .description = "NUMA node of the guest that the memory belongs to",
     },
     {

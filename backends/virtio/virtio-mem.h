@@ -12,7 +12,8 @@
  * The device: virtio-mem.c has the class, its properties and what is asked of
  * it; virtio-mem-create.c what can fail in creation; virtio-mem-request.c the
  * requests; virtio-mem-source.c who is told of them, and the parts of the
- * region; virtio-mem-status.c how a resize goes, and the signals.
+ * region; virtio-mem-status.c how a resize goes, and the signals;
+ * virtio-mem-device.c what a transport needs.
  *
  * Locks, in the order in which they may be taken:
  *
@@ -102,6 +103,10 @@ void hm_virtio_mem_release(HostmemVirtioMem *self);
 /** Under state_lock: what "requested-size" needs is usable; nothing ceases to
  * be unless @may_shrink. */
 void hm_virtio_mem_resize_usable(HostmemVirtioMem *self, gboolean may_shrink);
+
+/* virtio-mem-device.c */
+
+void hm_virtio_mem_device_iface_init(HostmemVirtioDeviceInterface *iface);
 
 /* virtio-mem-source.c */
 

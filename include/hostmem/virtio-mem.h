@@ -3,6 +3,7 @@
 
 #include <hostmem/backend.h>
 #include <hostmem/discard.h>
+#include <hostmem/virtio-device.h>
 
 G_BEGIN_DECLS
 
@@ -14,8 +15,8 @@ G_BEGIN_DECLS
  * A HostmemObject with QEMU's properties and defaults: "memdev", "memaddr",
  * "block-size", "requested-size" (may change at any time), "node", "prealloc",
  * "unplugged-inaccessible", "dynamic-memslots".  Make one with
- * g_initable_new().  It is a HostmemDiscardSource whose populated memory are
- * the blocks that are plugged.
+ * g_initable_new().  It is a HostmemVirtioDevice, for a transport, and a
+ * HostmemDiscardSource whose populated memory are the blocks that are plugged.
  *
  * It holds its memdev (see hostmem_object_hold()) and owns the content: making
  * a device discards all of it, unplugging discards what is unplugged.  A file
