@@ -18,4 +18,5 @@
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-device.h>
 #include <hostmem/virtio-mem.h>
+#include <hostmem/virtio-mmio.h>
 #include <hostmem/virtqueue.h>
