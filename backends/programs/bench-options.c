@@ -7,7 +7,6 @@
 #define DEFAULT_RUNS_FULL 5
 #define DEFAULT_SIZE      (512 * BENCH_MIB)
 #define DEFAULT_SIZE_FULL (4 * BENCH_GIB)
-#define DEFAULT_SIZE_PLUG BENCH_GIB
 #define DEFAULT_DIRECTORY "/var/tmp"
 #define DEFAULT_QEMU      "qemu-system-x86_64"
 #define AGAINST_THREADS   2
@@ -34,7 +33,7 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
         {"runs", 'n', 0, G_OPTION_ARG_STRING, &words->runs,
          "Runs of each measurement [3; with --full: 5]", "N"},
         {"size", 's', 0, G_OPTION_ARG_STRING, &words->size,
-         "Large size [512M; --full, compare: 4G; plug: 1G]", "SIZE"},
+         "Large size [512M; with --full or compare: 4G]", "SIZE"},
         {"dir", 'd', 0, G_OPTION_ARG_FILENAME, &self->directory,
          "Where regular files go [" DEFAULT_DIRECTORY "]", "DIR"},
         {"full", 0, 0, G_OPTION_ARG_NONE, &self->full,
@@ -201,19 +200,6 @@ static gboolean take_objects(BenchOptions *self, char **objects, GError **error)
     return TRUE;
 }
 
-static guint64 default_size(const BenchOptions *self)
-{
-    switch (self->mode) {
-    case BENCH_PLUG:
-    case BENCH_UNPLUG:
-        return DEFAULT_SIZE_PLUG;
-    case BENCH_COMPARE:
-        return DEFAULT_SIZE_FULL;
-    default:
-        return self->full ? DEFAULT_SIZE_FULL : DEFAULT_SIZE;
-    }
-}
-
 static gboolean take_words(BenchOptions *self, const Words *words,
                            GError **error)
 {
@@ -228,7 +214,8 @@ static gboolean take_words(BenchOptions *self, const Words *words,
                                      &self->runs, error)) {
         return FALSE;
     }
-    self->size = default_size(self);
+    self->size = self->full || self->mode == BENCH_COMPARE ? DEFAULT_SIZE_FULL
+                                                           : DEFAULT_SIZE;
     if (words->size && !parse_size(self, words->size, error)) {
         return FALSE;
     }

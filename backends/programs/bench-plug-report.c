@@ -200,13 +200,19 @@ static void add_facts(BenchReport *report, const BenchOptions *options)
                  "where nothing is left there is no ratio."));
 }
 
-BenchReport *bench_plug_report(const BenchOptions *options, GPtrArray *cells)
+BenchReport *bench_plug_report(const BenchOptions *options, GPtrArray *cells,
+                               double fault_ns)
 {
     BenchReport *report =
         bench_report_new(verb(options), columns, G_N_ELEMENTS(columns));
 
     add_facts(report, options);
     add_lonely(report, cells);
+    if (fault_ns > 0) {
+        bench_report_add_roof(report, "fault",
+                              g_strdup("touching anonymous memory"),
+                              bench_rate(options->size, fault_ns));
+    }
     for (guint i = 0; i < cells->len; i++) {
         add_record(report, options, cells->pdata[i]);
     }

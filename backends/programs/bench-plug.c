@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "bench-plug.h"
@@ -361,25 +362,57 @@ static void measure_cell(Devices *self, const BenchOptions *options,
     }
 }
 
-/* A thread that runs all the time */
+/* A thread that runs all the time, on another CPU than this one */
 
 typedef struct {
     GThread *thread;
     gint stop;
+    int cpu;
+    cpu_set_t before; /* what this thread may use */
 } Spinner;
+
+static void stay_on(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof(set), &set);
+}
 
 static gpointer spin(gpointer data)
 {
     Spinner *self = data;
 
+    stay_on(self->cpu);
     while (!g_atomic_int_get(&self->stop)) {
     }
     return NULL;
 }
 
+/* -1: there is none */
+static int other_cpu(const cpu_set_t *set, int cpu)
+{
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (i != cpu && CPU_ISSET(i, set)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static void spinner_start(Spinner *self)
 {
-    self->thread = g_thread_new("spinner", spin, self);
+    int here = sched_getcpu();
+
+    if (sched_getaffinity(0, sizeof(self->before), &self->before) < 0) {
+        return;
+    }
+    self->cpu = other_cpu(&self->before, here);
+    if (self->cpu >= 0) {
+        stay_on(here);
+        self->thread = g_thread_new("spinner", spin, self);
+    }
 }
 
 static void spinner_clear(Spinner *self)
@@ -387,6 +420,7 @@ static void spinner_clear(Spinner *self)
     if (self->thread) {
         g_atomic_int_set(&self->stop, TRUE);
         g_thread_join(self->thread);
+        sched_setaffinity(0, sizeof(self->before), &self->before);
     }
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Spinner, spinner_clear)
@@ -469,14 +503,35 @@ static void measure(BenchPlugCell *cell, const BenchOptions *options)
     measure_cell(&devices, options, cell);
 }
 
+/* Nanoseconds; 0 when it could not be measured. */
+static double measure_roof(const BenchOptions *options)
+{
+    BenchSamples samples = {0};
+
+    for (guint i = 0; i < options->runs; i++) {
+        gint64 ns = bench_measure(
+            bench_kind_anonymous(), bench_method_write(), FALSE, options->size,
+            g_array_index(options->threads, guint, 0), options, NULL);
+        if (ns < 0) {
+            return 0;
+        }
+        bench_samples_add(&samples, ns);
+    }
+    return bench_samples_least(&samples);
+}
+
 BenchReport *bench_plug_run(const BenchOptions *options)
 {
     g_autoptr(GPtrArray) cells = list_cells(options);
     g_autoptr(BenchProgress) progress =
         bench_progress_new(options, 1 + cells->len);
+    double fault_ns = 0;
 
     bench_progress_step(progress, "warming up");
     bench_warm_up(options);
+    if (options->mode == BENCH_PLUG) {
+        fault_ns = measure_roof(options);
+    }
     for (guint i = 0; i < cells->len; i++) {
         BenchPlugCell *cell = cells->pdata[i];
         bench_progress_step(progress, "%s, %s, prealloc=%s", cell->memory->line,
@@ -485,5 +540,5 @@ BenchReport *bench_plug_run(const BenchOptions *options)
             measure(cell, options);
         }
     }
-    return bench_plug_report(options, cells);
+    return bench_plug_report(options, cells, fault_ns);
 }

@@ -95,5 +95,12 @@ typedef struct {
     char *alone;           /* (nullable): why there are none of theirs */
 } BenchPlugCell;
 
-/** (transfer full): @cells: (element-type BenchPlugCell) */
-BenchReport *bench_plug_report(const BenchOptions *options, GPtrArray *cells);
+/**
+ * @cells: (element-type BenchPlugCell)
+ * @fault_ns: the least that populating all of the size took by hand; 0: nothing
+ *     is to be populated
+ *
+ * Returns: (transfer full)
+ */
+BenchReport *bench_plug_report(const BenchOptions *options, GPtrArray *cells,
+                               double fault_ns);

@@ -468,6 +468,11 @@ def test_plug_and_unplug_ask_qemu_the_same():
             assert result["pairs"] == 2, result
 
 
+def test_plug_has_a_roof_where_it_populates():
+    assert set(report("plug", *QUICK)["roofs"]) == {"fault"}
+    assert not report("unplug", *QUICK)["roofs"]
+
+
 def test_unplug_of_scattered_blocks_has_two_opponents():
     found = report("unplug", *QUICK)
     results = measured(found, "every second 2 MiB")
