@@ -7,10 +7,16 @@
 #include "util/numa.h"
 #include "util/pagesize.h"
 #include "util/props.h"
+#include "util/size.h"
 
 const char *hostmem_version(void)
 {
     return HM_VERSION;
+}
+
+char *hostmem_size_to_string(guint64 bytes)
+{
+    return hm_size_format(bytes);
 }
 
 static json_t *features_json(const HmHostCaps *caps)

@@ -63,8 +63,8 @@ static char *time_left(const HostmemPreallocReport *report)
 
 static char *describe(const HostmemPreallocReport *report)
 {
-    g_autofree char *done = hm_text_size(report->done);
-    g_autofree char *total = hm_text_size(report->total);
+    g_autofree char *done = hostmem_size_to_string(report->done);
+    g_autofree char *total = hostmem_size_to_string(report->total);
     g_autofree char *rate =
         hm_text_gib_per_second(report->done, report->elapsed_us);
     g_autofree char *left = time_left(report);

@@ -56,8 +56,9 @@ static void fill(HostmemObject *object, char **cells)
         return;
     }
     HostmemBackend *backend = HOSTMEM_BACKEND(object);
-    cells[SIZE] = hm_text_size(hostmem_backend_get_size(backend));
-    cells[PAGE_SIZE] = hm_text_size(hostmem_backend_get_page_size(backend));
+    cells[SIZE] = hostmem_size_to_string(hostmem_backend_get_size(backend));
+    cells[PAGE_SIZE] =
+        hostmem_size_to_string(hostmem_backend_get_page_size(backend));
     fill_populate(backend, cells);
 }
 

@@ -2,25 +2,7 @@
 #include <errno.h>
 #include "hostmemd.h"
 
-#define KIB 1024.0
-#define GIB (KIB * KIB * KIB)
-
-char *hm_text_size(guint64 bytes)
-{
-    static const char *const units[] = {"B",   "KiB", "MiB", "GiB",
-                                        "TiB", "PiB", "EiB"};
-    guint unit = 0;
-
-    while (unit + 1 < G_N_ELEMENTS(units) && bytes >> (10 * (unit + 1))) {
-        unit++;
-    }
-    guint64 scale = G_GUINT64_CONSTANT(1) << (10 * unit);
-    if (bytes % scale == 0) {
-        return g_strdup_printf("%" G_GUINT64_FORMAT " %s", bytes / scale,
-                               units[unit]);
-    }
-    return g_strdup_printf("%.2f %s", (double)bytes / scale, units[unit]);
-}
+#define GIB (1024.0 * 1024 * 1024)
 
 char *hm_text_gib_per_second(guint64 bytes, gint64 elapsed_us)
 {

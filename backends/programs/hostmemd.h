@@ -140,8 +140,6 @@ gboolean hm_jobs_wait_finish(GAsyncResult *result, GError **error);
 
 /* Words for people: hostmemd-text.c */
 
-/** Returns: (transfer full): "4 KiB", "1.50 GiB" */
-char *hm_text_size(guint64 bytes);
 /** Returns: (transfer full): "3.2"; or "-" when no time has passed */
 char *hm_text_gib_per_second(guint64 bytes, gint64 elapsed_us);
 /** Returns: (transfer full): "12 ms", "3.50 s" */

@@ -15,6 +15,17 @@ G_BEGIN_DECLS
  */
 char *hostmem_capabilities(void);
 
+/**
+ * hostmem_size_to_string: bytes for a person, as the library's messages have
+ * them: "4 KiB", "1.5 GiB".
+ *
+ * Rounded down to two decimals; an exact result has no zeroes at its end: a
+ * byte more than 1 MiB is "1.00 MiB".  Any thread.
+ *
+ * Returns: (transfer full)
+ */
+char *hostmem_size_to_string(guint64 bytes);
+
 /** Returns: (transfer none): the library's version, "MAJOR.MINOR.MICRO" */
 const char *hostmem_version(void);
 

@@ -34,7 +34,7 @@ def test_table():
     assert first[5] == "1", lines
     assert re.fullmatch(r"[\d.]+ (ms|s)", first[6]), lines
     assert re.fullmatch(r"[\d.]+", first[7]), lines
-    assert second == ["second", "memory-backend-memfd", "1.50 MiB", "4 KiB",
+    assert second == ["second", "memory-backend-memfd", "1.5 MiB", "4 KiB",
                       "-", "-", "-", "-"], lines
 
 

@@ -23,7 +23,7 @@ def test_empty():
 
 
 def test_fraction_is_fine():
-    assert object_works(ram("1.5G"))[2:4] == ["1.50", "GiB"]
+    assert object_works(ram("1.5G"))[2:4] == ["1.5", "GiB"]
 
 
 def test_unknown_suffix():
