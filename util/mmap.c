@@ -67,9 +67,10 @@ static gboolean blame_limit(int resource, const char *name, guint64 used,
     return TRUE;
 }
 
-static void blame_address_space(guint64 bytes, Cause *cause)
+static void blame_address_space(const HmBacking *backing, guint64 bytes,
+                                Cause *cause)
 {
-    g_autofree char *need = hm_size_format(bytes);
+    g_autofree char *need = hm_size_format(backing->length);
     guint64 used = field_bytes("/proc/self/status", "VmSize");
 
     if (!blame_limit(RLIMIT_AS, "RLIMIT_AS", used, bytes, cause)) {
@@ -77,11 +78,43 @@ static void blame_address_space(guint64 bytes, Cause *cause)
     }
 }
 
+/* A hugetlbfs may have a size limit of its own; without it has no blocks. */
+static gboolean blame_mount(const HmBacking *backing, Cause *cause)
+{
+    g_autofree char *need = NULL;
+    g_autofree char *free = NULL;
+    g_autofree char *all = NULL;
+    guint64 missing, available;
+    struct statfs fs;
+    struct stat st;
+
+    if (hm_os_statfs(backing->fd, &fs) < 0 || !fs.f_blocks ||
+        hm_os_stat(backing->fd, &st) < 0) {
+        return FALSE;
+    }
+    missing =
+        backing->length - MIN(backing->length, (guint64)st.st_blocks * 512);
+    available = fs.f_bavail * (guint64)fs.f_bsize;
+    if (missing <= available) {
+        return FALSE;
+    }
+    need = hm_size_format(missing);
+    free = hm_size_format(available);
+    all = hm_size_format(fs.f_blocks * (guint64)fs.f_bsize);
+    cause->code = HOSTMEM_ERROR_NO_SPACE;
+    cause->text = g_strdup_printf(
+        "needs %s, %s of the %s of its hugetlbfs are free", need, free, all);
+    return TRUE;
+}
+
 static void blame_huge_pages(const HmBacking *backing, Cause *cause)
 {
     g_autofree char *size = hm_size_format(backing->page_size);
     HmHugePool pool;
 
+    if (blame_mount(backing, cause)) {
+        return;
+    }
     cause->code = HOSTMEM_ERROR_NO_HUGE_PAGES;
     if (!hm_huge_pool_read(backing->page_size, &pool, NULL)) {
         return;
@@ -131,13 +164,9 @@ static gboolean is_private_writable(const HmBacking *backing,
 static void blame_memory(const HmBacking *backing,
                          const HmMappingOptions *options, Cause *cause)
 {
-    guint64 used = field_bytes("/proc/self/status", "VmData");
-
     if (backing->kind == HM_MEM_HUGETLB) {
         blame_huge_pages(backing, cause);
-    } else if (is_private_writable(backing, options) &&
-               !blame_limit(RLIMIT_DATA, "RLIMIT_DATA", used, backing->length,
-                            cause)) {
+    } else if (is_private_writable(backing, options)) {
         blame_overcommit(backing->length, cause);
     }
 }
@@ -227,7 +256,7 @@ static gboolean reserve(HmMapping *self, const HmBacking *backing,
                         &self->reserved);
     }
     if (ret < 0) {
-        blame_address_space(place.total, &cause);
+        blame_address_space(backing, place.total, &cause);
         return fail(backing, options, -ret, &cause, error);
     }
     self->reserved_length = place.total;
@@ -286,6 +315,25 @@ static gboolean check_noreserve(const HmBacking *backing,
                         "overcommit_memory is 2 on this host");
 }
 
+/*
+ * mmap(2) takes the reservation that is mapped over for data that goes, and
+ * lets memory escape this limit.  But it counts: no thread got a stack then.
+ */
+static gboolean check_data_limit(const HmBacking *backing,
+                                 const HmMappingOptions *options,
+                                 GError **error)
+{
+    guint64 used = field_bytes("/proc/self/status", "VmData");
+    Cause cause = {0};
+
+    if (!is_private_writable(backing, options) ||
+        !blame_limit(RLIMIT_DATA, "RLIMIT_DATA", used, backing->length,
+                     &cause)) {
+        return TRUE;
+    }
+    return fail(backing, options, ENOMEM, &cause, error);
+}
+
 gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
                          const HmMappingOptions *options, GError **error)
 {
@@ -296,6 +344,7 @@ gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
                          FALSE);
     g_return_val_if_fail(!options->align || hm_is_pow2(options->align), FALSE);
     if (!check_noreserve(backing, options, error) ||
+        !check_data_limit(backing, options, error) ||
         !reserve(&made, backing, options, error) ||
         !activate(&made, backing, options, error)) {
         return FALSE;

@@ -251,6 +251,15 @@ def test_hugetlbfs_with_too_few_pages():
                      "huge page", folder=folder)
 
 
+def test_hugetlbfs_that_is_too_small():
+    """The limit is the mount's, whether it is looked at before or not."""
+    with hugetlbfs(size=2 * MIB) as folder, need_huge_pages(4):
+        for check in "on", "off":
+            object_fails(backend(folder / "file", "share=on",
+                                 f"prealloc-check={check}"),
+                         "4 MiB", "2 MiB", "free", "hugetlbfs", folder=folder)
+
+
 def test_hugetlbfs():
     with hugetlbfs() as folder, need_huge_pages(2):
         with nothing_left(folder):

@@ -18,6 +18,13 @@ def test_address_space_of_shared_memory():
                  under=under("prlimit", f"--as={1024 * MIB}"))
 
 
+def test_private_data():
+    for kind in "ram", "memfd,share=off":
+        object_fails(f"memory-backend-{kind},id=m0,size=4G",
+                     "needs 4 GiB, RLIMIT_DATA is 1 GiB",
+                     under=under("prlimit", f"--data={1024 * MIB}"))
+
+
 def test_hardly_any_descriptor():
     for count in range(6, 32, 5):
         fails("--once", "-object", RAM + ",size=2M",
@@ -39,6 +46,8 @@ def test_no_thread():
 
 def test_file_size():
     object_fails("memory-backend-memfd,id=m0,size=64M",
+                 "failed to resize memfd to 67108864: File too large "
+                 f"(RLIMIT_FSIZE is {MIB})",
                  under=under("prlimit", f"--fsize={MIB}"))
 
 

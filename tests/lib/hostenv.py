@@ -74,9 +74,10 @@ def tmpfs(size, *more):
     return mounted("tmpfs", ",".join([f"size={size}", *more]))
 
 
-def hugetlbfs(page_size=2 * MIB):
+def hugetlbfs(page_size=2 * MIB, size=None):
     """A hugetlbfs; its pages come from need_huge_pages()."""
-    return mounted("hugetlbfs", f"pagesize={page_size}")
+    limit = f",size={size}" if size else ""
+    return mounted("hugetlbfs", f"pagesize={page_size}{limit}")
 
 
 # huge pages

@@ -331,11 +331,22 @@ static void test_rlimit_data_is_named(void)
     g_autoptr(GError) error = NULL;
 
     fresh();
-    hm_fake_fail(HM_FAKE_MAP, 2, ENOMEM);
     hm_fake_set_limit(RLIMIT_DATA, HM_MIB);
     error = map_error(&backing, &(HmMappingOptions){0});
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT);
     assert_text(error, "needs 8 MiB, RLIMIT_DATA is 1 MiB");
+}
+
+static void test_rlimit_data_is_not_for_shared_memory(void)
+{
+    g_auto(HmBacking) backing = memfd(8 * HM_MIB, TRUE);
+    g_auto(HmMapping) mapping = {0};
+    g_autoptr(GError) error = NULL;
+
+    fresh();
+    hm_fake_set_limit(RLIMIT_DATA, HM_MIB);
+    hm_mapping_init(&mapping, &backing, &(HmMappingOptions){0}, &error);
+    g_assert_no_error(error);
 }
 
 static void test_host_too_small_is_said(void)
@@ -400,6 +411,23 @@ static void test_huge_pages_are_counted(void)
     assert_text(error, "unable to map backing store for guest RAM: Cannot "
                        "allocate memory (needs 4 huge pages of 2 MiB, 2 of 10 "
                        "in the pool are available)");
+}
+
+static void test_size_limit_of_hugetlbfs_is_named(void)
+{
+    g_auto(HmBacking) backing = memfd(8 * HM_MIB, TRUE);
+    g_autoptr(GError) error = NULL;
+
+    fresh();
+    backing.kind = HM_MEM_HUGETLB;
+    backing.page_size = HUGE_PAGE;
+    hm_fake_fail(HM_FAKE_MAP, 2, ENOMEM);
+    hm_fake_set_huge_pool(HUGE_PAGE, 10, 10, 0);
+    hm_fake_set_statfs(
+        &(struct statfs){.f_bsize = HUGE_PAGE, .f_blocks = 3, .f_bavail = 2});
+    error = map_error(&backing, &(HmMappingOptions){0});
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_SPACE);
+    assert_text(error, "needs 8 MiB, 4 MiB of the 6 MiB of its hugetlbfs");
 }
 
 static void test_sync_needs_persistent_memory(void)
@@ -470,6 +498,8 @@ int main(int argc, char **argv)
                     test_sizes_no_address_space_has);
     g_test_add_func("/mmap/rlimit-as-is-named", test_rlimit_as_is_named);
     g_test_add_func("/mmap/rlimit-data-is-named", test_rlimit_data_is_named);
+    g_test_add_func("/mmap/rlimit-data-is-not-for-shared-memory",
+                    test_rlimit_data_is_not_for_shared_memory);
     g_test_add_func("/mmap/host-too-small-is-said",
                     test_host_too_small_is_said);
     g_test_add_func("/mmap/strict-overcommit-is-named",
@@ -478,6 +508,8 @@ int main(int argc, char **argv)
                     test_strict_overcommit_forbids_noreserve);
     g_test_add_func("/mmap/huge-pages-are-counted",
                     test_huge_pages_are_counted);
+    g_test_add_func("/mmap/size-limit-of-hugetlbfs-is-named",
+                    test_size_limit_of_hugetlbfs_is_named);
     g_test_add_func("/mmap/sync-needs-persistent-memory",
                     test_sync_needs_persistent_memory);
     g_test_add_func("/mmap/filesystem-without-mmap",
