@@ -2,7 +2,6 @@
 #include <sys/mman.h>
 #include "backends/hostmem.h"
 #include "util/align.h"
-#include "util/discard.h"
 #include "util/error.h"
 #include "util/hostcaps.h"
 #include "util/numa.h"
@@ -471,28 +470,4 @@ gboolean hm_backend_check_range(HostmemBackend *self, const char *verb,
                         "x bytes at offset 0x%" G_GINT64_MODIFIER
                         "x of %s: not whole pages of a ready backend",
                         verb, length, offset, what);
-}
-
-gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,
-                                 guint64 length, GError **error)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
-
-    HmRange range;
-
-    if (!hm_backend_check_range(self, "discard", offset, length, &range,
-                                error)) {
-        return FALSE;
-    }
-    HmDiscardTarget target = {
-        .addr = self->mapping.addr,
-        .page_size = self->backing.page_size,
-        .kind = self->backing.kind,
-        .shared = self->backing.shared,
-        .readonly = self->backing.readonly,
-        .fd = self->backing.fd,
-        .fd_offset = self->backing.offset,
-    };
-    g_atomic_int_set(&self->reserved, FALSE);
-    return hm_discard(&target, range.offset, range.length, error);
 }

@@ -10,9 +10,10 @@
 #include "util/prealloc.h"
 
 /*
- * The base of all backends, in six files: hostmem.c has the class, its
+ * The base of all backends, in seven files: hostmem.c has the class, its
  * properties and what is asked of a ready backend; hostmem-create.c the order
  * of creation and destruction; hostmem-populate.c how memory is populated;
+ * hostmem-discard.c how it is given back;
  * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
  * hostmem-place.c on which nodes pages ended up; hostmem-thp.c where
  * transparent huge pages come from.

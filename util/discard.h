@@ -2,6 +2,7 @@
 #pragma once
 
 #include "util/backing.h"
+#include "util/range.h"
 
 /** Memory of which parts are given back. */
 typedef struct {
@@ -16,7 +17,7 @@ typedef struct {
 
 /**
  * hm_discard: give a range back with the one right primitive for its mapping.
- * @offset: bytes from @addr, multiple of the page size
+ * @offset: bytes from @addr, multiple of the page size; within the target
  * @length: bytes, multiple of the page size
  *
  * Shared memory and anonymous memory reads as zeroes afterwards; a private
@@ -27,3 +28,20 @@ typedef struct {
  */
 gboolean hm_discard(const HmDiscardTarget *target, guint64 offset,
                     guint64 length, GError **error);
+
+/**
+ * hm_discard_list: the same for many ranges, in as few calls as it takes.
+ * @ranges: offsets from the target's address, multiples of the page
+ *     size; within it
+ * @reached: (out) (optional): bytes from the target's address; the end of the
+ *     last range, or where it failed
+ *
+ * In ascending order.  All alignments are checked first.  After a failure what
+ * lies below @reached is discarded and the ranges behind it are as before; of
+ * the range that it lies in, the rest may be either.
+ *
+ * Returns: FALSE as hm_discard()
+ */
+gboolean hm_discard_list(const HmDiscardTarget *target,
+                         const HmRangeList *ranges, guint64 *reached,
+                         GError **error);

@@ -423,10 +423,31 @@ static void run_chunks(gpointer data)
 
 /* rollback */
 
-/** Discard whole pages of a hole. */
-static gboolean give_back(const HmPreallocRegion *region, const HmRange *hole,
-                          GError **error)
+/** Whole pages of the holes in what was reached. */
+static HmRangeList *find_undoable(const HmPreallocRegion *region,
+                                  const HmRange *reached)
 {
+    g_autoptr(HmRangeList) holes = hm_range_list_clip(region->holes, reached);
+    HmRangeList *whole = hm_range_list_new();
+
+    for (guint i = 0; i < holes->len; i++) {
+        const HmRange *hole = hm_range_list_get(holes, i);
+        guint64 end = hm_align_down(hm_range_end(hole), region->page_size);
+        guint64 start = end;
+
+        hm_align_up(hole->offset, region->page_size, &start);
+        if (start < end) {
+            hm_range_list_add(whole, &(HmRange){start, end - start});
+        }
+    }
+    return whole;
+}
+
+/** Undo what was reached, as far as there was nothing before. */
+static gboolean roll_back(const Run *run, GError **error)
+{
+    const HmPreallocRegion *region = run->region;
+    guint64 reached = MAX(run->cursor, run->allocated);
     HmDiscardTarget target = {
         .addr = region->addr,
         .page_size = region->page_size,
@@ -435,31 +456,14 @@ static gboolean give_back(const HmPreallocRegion *region, const HmRange *hole,
         .fd = region->fd,
         .fd_offset = region->fd_offset,
     };
-    guint64 end = hm_align_down(hm_range_end(hole), region->page_size);
-    guint64 start = end;
-
-    hm_align_up(hole->offset, region->page_size, &start);
-    return start >= end || hm_discard(&target, start, end - start, error);
-}
-
-/** Undo what was reached, as far as there was nothing before. */
-static gboolean roll_back(const Run *run, GError **error)
-{
-    const HmPreallocRegion *region = run->region;
-    guint64 reached = MAX(run->cursor, run->allocated);
-    g_autoptr(HmRangeList) holes = NULL;
+    g_autoptr(HmRangeList) ranges = NULL;
     HmRange window;
 
     if (!region->holes || !hm_range_init(&window, 0, reached)) {
         return TRUE;
     }
-    holes = hm_range_list_clip(region->holes, &window);
-    for (guint i = 0; i < holes->len; i++) {
-        if (!give_back(region, hm_range_list_get(holes, i), error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
+    ranges = find_undoable(region, &window);
+    return hm_discard_list(&target, ranges, NULL, error);
 }
 
 static gboolean may_roll_back(const Run *run)

@@ -326,59 +326,6 @@ static void test_unchangeable(void)
         "cannot change property 'host-nodes' of memory-backend-ram.");
 }
 
-/* Discarding */
-
-static void test_discard(void)
-{
-    g_autoptr(HostmemBackend) ram = make_1m();
-    guint8 *addr = hostmem_backend_get_host_addr(ram);
-    g_autoptr(GError) error = NULL;
-
-    memset(addr, 1, HM_MIB);
-    hostmem_backend_discard(ram, 4096, 8192, &error);
-    g_assert_no_error(error);
-    g_assert_cmpuint(addr[0], ==, 1);
-    g_assert_cmpuint(addr[4096], ==, 0);
-    g_assert_cmpuint(addr[4096 + 8191], ==, 0);
-    g_assert_cmpuint(addr[4096 + 8192], ==, 1);
-}
-
-static void test_discard_bad_range(void)
-{
-    static const struct {
-        guint64 offset;
-        guint64 length;
-    } ranges[] = {
-        {0, 0},
-        {1, 4096},
-        {0, 4095},
-        {HM_MIB, 4096},
-        {HM_MIB - 4096, 8192},
-        {4096, G_MAXUINT64},
-        {G_MAXUINT64 - 4095, 4096},
-    };
-    g_autoptr(HostmemBackend) ram = make_1m();
-
-    for (gsize i = 0; i < G_N_ELEMENTS(ranges); i++) {
-        g_autoptr(GError) error = NULL;
-
-        g_assert_false(hostmem_backend_discard(ram, ranges[i].offset,
-                                               ranges[i].length, &error));
-        g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
-    }
-}
-
-static void test_discard_last_part(void)
-{
-    g_autoptr(HostmemBackend) ram =
-        hm_test_make("memory-backend-ram,id=m0,size=5000");
-    guint8 *addr = hostmem_backend_get_host_addr(ram);
-
-    memset(addr, 1, 8192);
-    g_assert_true(hostmem_backend_discard(ram, 4096, 5000 - 4096, NULL));
-    g_assert_cmpuint(addr[4096], ==, 0);
-}
-
 /* The end */
 
 static void test_unmapped_by_last_unref(void)
@@ -417,9 +364,6 @@ static const HmTest tests[] = {
     {"/hostmem/change-merge", test_change_merge},
     {"/hostmem/change-threads", test_change_threads},
     {"/hostmem/unchangeable", test_unchangeable},
-    {"/hostmem/discard", test_discard},
-    {"/hostmem/discard-bad-range", test_discard_bad_range},
-    {"/hostmem/discard-last-part", test_discard_last_part},
     {"/hostmem/unmapped-by-last-unref", test_unmapped_by_last_unref},
 };
 

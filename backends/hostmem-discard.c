@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/hostmem.h"
+#include "util/discard.h"
+
+static HmRangeList *check_ranges(HostmemBackend *self,
+                                 const HostmemRange *ranges, gsize n_ranges,
+                                 GError **error)
+{
+    g_autoptr(HmRangeList) list = hm_range_list_new();
+
+    for (gsize i = 0; i < n_ranges; i++) {
+        HmRange range;
+
+        if (!hm_backend_check_range(self, "discard", ranges[i].offset,
+                                    ranges[i].length, &range, error)) {
+            return NULL;
+        }
+        hm_range_list_add(list, &range);
+    }
+    return g_steal_pointer(&list);
+}
+
+gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
+                                        const HostmemRange *ranges,
+                                        gsize n_ranges, guint64 *reached,
+                                        GError **error)
+{
+    g_autoptr(HmRangeList) list = NULL;
+    HmDiscardTarget target;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
+    g_return_val_if_fail(ranges || !n_ranges, FALSE);
+
+    if (reached) {
+        *reached = 0;
+    }
+    list = check_ranges(self, ranges, n_ranges, error);
+    if (!list) {
+        return FALSE;
+    }
+    target = (HmDiscardTarget){
+        .addr = self->mapping.addr,
+        .page_size = self->backing.page_size,
+        .kind = self->backing.kind,
+        .shared = self->backing.shared,
+        .readonly = self->backing.readonly,
+        .fd = self->backing.fd,
+        .fd_offset = self->backing.offset,
+    };
+    g_atomic_int_set(&self->reserved, FALSE);
+    return hm_discard_list(&target, list, reached, error);
+}
+
+gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,
+                                 guint64 length, GError **error)
+{
+    const HostmemRange range = {offset, length};
+
+    return hostmem_backend_discard_ranges(self, &range, 1, NULL, error);
+}
