@@ -7,22 +7,36 @@
 #include "util/keyval.h"
 
 struct HmObjectSpec {
-    GObjectClass *klass; /* owned */
+    HmSpecKind kind;
+    const HmObjectType *type;
+    GObjectClass *klass; /* owned; of the type */
     char *id;
     GPtrArray *names; /* (element-type utf8), borrowed from rows */
     GArray *values;   /* (element-type GValue), one for each name */
 };
 
-static const HmProp type_row = {
-    .name = "qom-type",
-    .kind = HM_PROP_STRING,
-    .flags = HM_PROP_REQUIRED,
+/* The key that names the type. */
+static const HmProp type_rows[HM_N_SPECS] = {
+    [HM_SPEC_OBJECT] =
+        {
+            .name = "qom-type",
+            .kind = HM_PROP_STRING,
+            .flags = HM_PROP_REQUIRED,
+        },
+    [HM_SPEC_DEVICE] =
+        {
+            .name = "driver",
+            .kind = HM_PROP_STRING,
+            .flags = HM_PROP_REQUIRED,
+        },
 };
 
-static HmObjectSpec *spec_new(const HmObjectType *type)
+static HmObjectSpec *spec_new(HmSpecKind kind, const HmObjectType *type)
 {
     HmObjectSpec *self = g_new0(HmObjectSpec, 1);
 
+    self->kind = kind;
+    self->type = type;
     self->klass = g_type_class_ref(type->get_type());
     self->names = g_ptr_array_new();
     self->values = g_array_new(FALSE, TRUE, sizeof(GValue));
@@ -39,6 +53,11 @@ void hm_object_spec_free(HmObjectSpec *self)
         g_array_unref(self->values);
         g_free(self);
     }
+}
+
+HmSpecKind hm_object_spec_get_kind(const HmObjectSpec *self)
+{
+    return self->kind;
 }
 
 const char *hm_object_spec_get_id(const HmObjectSpec *self)
@@ -63,7 +82,7 @@ static gboolean missing(const char *name, GError **error)
                         "Parameter '%s' is missing", name);
 }
 
-static const HmObjectType *find_type(const char *name, GError **error)
+static const HmObjectType *find_object_type(const char *name, GError **error)
 {
     const HmObjectType *type = hm_object_type_find(name);
     g_autofree char *quoted = NULL;
@@ -77,19 +96,47 @@ static const HmObjectType *find_type(const char *name, GError **error)
     return NULL;
 }
 
-static const HmObjectType *find_json_type(json_t *options, GError **error)
+static const HmObjectType *find_device_type(const char *name, GError **error)
 {
-    json_t *json = json_object_get(options, type_row.name);
+    const HmObjectType *type = hm_object_type_find(name);
+    g_autofree char *quoted = NULL;
+
+    if (type && hm_object_type_is_device(type)) {
+        return type;
+    }
+    if (type && type->device) {
+        hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                     "Parameter 'driver' expects a non-abstract device type");
+        return NULL;
+    }
+    quoted = hm_error_quote(name);
+    hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                 "%s is not a valid device model name", quoted);
+    return NULL;
+}
+
+static const HmObjectType *find_type(HmSpecKind kind, const char *name,
+                                     GError **error)
+{
+    return kind == HM_SPEC_DEVICE ? find_device_type(name, error)
+                                  : find_object_type(name, error);
+}
+
+static const HmObjectType *find_json_type(HmSpecKind kind, json_t *options,
+                                          GError **error)
+{
+    const HmProp *row = &type_rows[kind];
+    json_t *json = json_object_get(options, row->name);
     g_auto(GValue) value = G_VALUE_INIT;
 
     if (!json) {
-        missing(type_row.name, error);
+        missing(row->name, error);
         return NULL;
     }
-    if (!hm_prop_from_json(&type_row, json, NULL, &value, error)) {
+    if (!hm_prop_from_json(row, json, NULL, &value, error)) {
         return NULL;
     }
-    return find_type(g_value_get_string(&value), error);
+    return find_type(kind, g_value_get_string(&value), error);
 }
 
 static gboolean is_wellformed(const char *id)
@@ -103,6 +150,9 @@ static gboolean take_id(HmObjectSpec *self, json_t *options, GError **error)
     /* The row of "id" has made sure that it is a string. */
     const char *id = json_string_value(json_object_get(options, "id"));
 
+    if (!id) {
+        return TRUE;
+    }
     if (!is_wellformed(id)) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "Parameter 'id' expects an identifier: letters, "
@@ -176,18 +226,36 @@ static gboolean take_properties(HmObjectSpec *self, json_t *options,
 }
 
 /* (nullable): the row of what may be given at creation. */
-static const HmProp *find_row(const char *key, gpointer klass)
+static const HmProp *find_row(const char *key, gpointer data)
 {
+    const HmObjectSpec *self = data;
     const HmProp *row;
 
-    if (g_str_equal(key, type_row.name)) {
-        return &type_row;
+    if (g_str_equal(key, type_rows[self->kind].name)) {
+        return &type_rows[self->kind];
     }
-    row = hm_props_find(klass, key);
+    row = hm_props_find(self->klass, key);
     return row && !(row->flags & HM_PROP_READ_ONLY) ? row : NULL;
 }
 
-static gboolean refuse_others(const HmObjectSpec *self, json_t *options,
+/* QEMU has other words for each kind. */
+static gboolean refuse_key(const HmObjectSpec *self, const char *key,
+                           GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s.%s", self->type->name, key);
+    g_autofree char *quoted_path = hm_error_quote(path);
+    g_autofree char *quoted = hm_error_quote(key);
+
+    if (self->kind == HM_SPEC_OBJECT) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "Parameter %s is unexpected", quoted);
+    }
+    return hm_set_error(
+        error, HOSTMEM_ERROR_INVALID, "Property %s %s", quoted_path,
+        hm_props_find(self->klass, key) ? "is not writable" : "not found");
+}
+
+static gboolean refuse_others(HmObjectSpec *self, json_t *options,
                               GError **error)
 {
     const char *key;
@@ -195,30 +263,29 @@ static gboolean refuse_others(const HmObjectSpec *self, json_t *options,
 
     json_object_foreach(options, key, value)
     {
-        if (!find_row(key, self->klass)) {
-            g_autofree char *quoted = hm_error_quote(key);
-
-            return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                                "Parameter %s is unexpected", quoted);
+        if (!find_row(key, self)) {
+            return refuse_key(self, key, error);
         }
     }
     return TRUE;
 }
 
-HmObjectSpec *hm_object_spec_from_json(json_t *options,
+static gboolean has_needed_id(HmSpecKind kind, json_t *options, GError **error)
+{
+    return kind == HM_SPEC_DEVICE || json_object_get(options, "id") ||
+           missing("id", error);
+}
+
+HmObjectSpec *hm_object_spec_from_json(HmSpecKind kind, json_t *options,
                                        const HmPropLinks *links, GError **error)
 {
-    const HmObjectType *type = find_json_type(options, error);
+    const HmObjectType *type = find_json_type(kind, options, error);
     g_autoptr(HmObjectSpec) self = NULL;
 
-    if (!type) {
+    if (!type || !has_needed_id(kind, options, error)) {
         return NULL;
     }
-    if (!json_object_get(options, "id")) {
-        missing("id", error);
-        return NULL;
-    }
-    self = spec_new(type);
+    self = spec_new(kind, type);
     if (!take_properties(self, options, links, error) ||
         !refuse_others(self, options, error) ||
         !take_id(self, options, error)) {
@@ -229,35 +296,48 @@ HmObjectSpec *hm_object_spec_from_json(json_t *options,
 
 /* Text */
 
-static json_t *parse_keyval(const char *text, GError **error)
+/* The type decides what a key means. */
+static json_t *keyval_to_json(HmSpecKind kind, const HmObjectType *type,
+                              const HmKeyval *keyval, GError **error)
 {
-    g_autoptr(HmKeyval) keyval = hm_keyval_parse(text, type_row.name, error);
-    g_autoptr(GTypeClass) klass = NULL;
+    g_autoptr(HmObjectSpec) self = spec_new(kind, type);
+    const char *unknown = kind == HM_SPEC_DEVICE
+                              ? hm_keyval_find_unknown(keyval, find_row, self)
+                              : NULL;
+
+    if (unknown) {
+        refuse_key(self, unknown, error);
+        return NULL;
+    }
+    return hm_keyval_to_json(keyval, find_row, self, error);
+}
+
+static json_t *parse_keyval(HmSpecKind kind, const char *text, GError **error)
+{
+    const char *key = type_rows[kind].name;
+    g_autoptr(HmKeyval) keyval = hm_keyval_parse(text, key, error);
     const HmObjectType *type;
     const char *name;
 
     if (!keyval) {
         return NULL;
     }
-    name = hm_keyval_get(keyval, type_row.name);
+    name = hm_keyval_get(keyval, key);
     if (!name) {
-        missing(type_row.name, error);
+        missing(key, error);
         return NULL;
     }
-    type = find_type(name, error);
-    if (!type) {
-        return NULL;
-    }
-    klass = g_type_class_ref(type->get_type());
-    return hm_keyval_to_json(keyval, find_row, klass, error);
+    type = find_type(kind, name, error);
+    return type ? keyval_to_json(kind, type, keyval, error) : NULL;
 }
 
-HmObjectSpec *hm_object_spec_from_text(const char *text,
+HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
                                        const HmPropLinks *links, GError **error)
 {
     json_auto_t *options = *text == '{'
                                ? hm_json_parse(text, strlen(text), error)
-                               : parse_keyval(text, error);
+                               : parse_keyval(kind, text, error);
 
-    return options ? hm_object_spec_from_json(options, links, error) : NULL;
+    return options ? hm_object_spec_from_json(kind, options, links, error)
+                   : NULL;
 }

@@ -4,27 +4,35 @@
 #include "backends/object.h"
 
 /*
- * What `-object` or object-add asks for, checked: a type, an id, and values
- * for its properties.  Nothing has been made yet.
+ * What `-object` or object-add, `-device` or device_add ask for, checked: a
+ * type, an id, and values for its properties.  Nothing has been made yet.
  */
 typedef struct HmObjectSpec HmObjectSpec;
 
+typedef enum {
+    HM_SPEC_OBJECT, /* "qom-type" and "id" */
+    HM_SPEC_DEVICE, /* "driver", and maybe "id" */
+    HM_N_SPECS,
+} HmSpecKind;
+
 /**
- * hm_object_spec_from_json: check the arguments of object-add.
+ * hm_object_spec_from_json: check the arguments of object-add or device_add.
  *
  * Returns: NULL with %HOSTMEM_ERROR_INVALID (type, id, key, value) or
  * %HOSTMEM_ERROR_NOT_FOUND (a linked object)
  */
-HmObjectSpec *hm_object_spec_from_json(json_t *options,
+HmObjectSpec *hm_object_spec_from_json(HmSpecKind kind, json_t *options,
                                        const HmPropLinks *links,
                                        GError **error);
-/** The same from the argument of `-object`, in any dialect. */
-HmObjectSpec *hm_object_spec_from_text(const char *text,
+/** The same from the argument of `-object` or `-device`, in any dialect. */
+HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
                                        const HmPropLinks *links,
                                        GError **error);
 void hm_object_spec_free(HmObjectSpec *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmObjectSpec, hm_object_spec_free)
 
+HmSpecKind hm_object_spec_get_kind(const HmObjectSpec *self);
+/** (nullable): NULL for a device without one. */
 const char *hm_object_spec_get_id(const HmObjectSpec *self);
 
 /** (transfer full): the object, still to be initialised with GInitable. */

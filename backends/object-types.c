@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
+#include <hostmem/device.h>
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-mem.h>
@@ -11,6 +12,7 @@
 
 /* Sorted by name. */
 static const HmObjectType types[] = {
+    {"device", "object", TRUE, TRUE, hostmem_device_get_type},
     {"memory-backend", "object", TRUE, FALSE, hostmem_backend_get_type},
     {"memory-backend-file", "memory-backend", FALSE, FALSE,
      hostmem_backend_file_get_type},
@@ -22,7 +24,10 @@ static const HmObjectType types[] = {
      hostmem_backend_shm_get_type},
     {"object", NULL, TRUE, FALSE, hostmem_object_get_type},
     {"thread-context", "object", FALSE, FALSE, hostmem_thread_context_get_type},
-    {"virtio-mem", "object", FALSE, TRUE, hostmem_virtio_mem_get_type},
+    {"virtio-mem", "device", FALSE, TRUE, hostmem_virtio_mem_get_type},
+    {"virtio-mem-device", "virtio-mem", FALSE, TRUE,
+     hostmem_virtio_mem_get_type},
+    {"virtio-mem-pci", "virtio-mem", FALSE, TRUE, hostmem_virtio_mem_get_type},
 };
 
 const HmObjectType *hm_object_types(guint *n)
@@ -44,6 +49,11 @@ const HmObjectType *hm_object_type_find(const char *name)
 gboolean hm_object_type_is_object(const HmObjectType *type)
 {
     return !type->abstract && !type->device;
+}
+
+gboolean hm_object_type_is_device(const HmObjectType *type)
+{
+    return !type->abstract && type->device;
 }
 
 const char *hm_object_type_name(GType type)
@@ -105,6 +115,19 @@ static void append_property_help(GString *text, GObjectClass *klass,
     g_string_append_c(text, '\n');
 }
 
+/* QEMU names the bus and the alias too. */
+static char *help_devices(void)
+{
+    GString *text = g_string_new("Misc devices:\n");
+
+    for (guint i = 0; i < G_N_ELEMENTS(types); i++) {
+        if (hm_object_type_is_device(&types[i])) {
+            g_string_append_printf(text, "name \"%s\"\n", types[i].name);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
 static char *help_type(const HmObjectType *type)
 {
     g_autoptr(GTypeClass) klass = g_type_class_ref(type->get_type());
@@ -131,4 +154,15 @@ char *hostmem_object_types_help(const char *type)
     }
     found = hm_object_type_find(type);
     return found && hm_object_type_is_object(found) ? help_type(found) : NULL;
+}
+
+char *hostmem_device_types_help(const char *type)
+{
+    const HmObjectType *found;
+
+    if (!type) {
+        return help_devices();
+    }
+    found = hm_object_type_find(type);
+    return found && hm_object_type_is_device(found) ? help_type(found) : NULL;
 }

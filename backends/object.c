@@ -97,6 +97,7 @@ static void hostmem_object_finalize(GObject *object)
     HostmemObject *self = HOSTMEM_OBJECT(object);
 
     hm_props_clear(object);
+    g_clear_pointer(&self->path, g_free);
     g_clear_pointer(&self->jobs, hm_job_list_unref);
     g_mutex_clear(&self->change_lock);
     g_mutex_clear(&self->value_lock);
@@ -119,6 +120,11 @@ static void hostmem_object_class_init(HostmemObjectClass *klass)
 void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs)
 {
     self->jobs = hm_job_list_ref(jobs);
+}
+
+void hm_object_set_path(HostmemObject *self, const char *path)
+{
+    self->path = g_strdup(path);
 }
 
 /* What it is */
@@ -162,6 +168,9 @@ gboolean hm_object_is_abandoned(HostmemObject *self)
 
 char *hm_object_get_path(HostmemObject *self)
 {
+    if (self->path) {
+        return g_strdup(self->path);
+    }
     return self->id ? g_strdup_printf("/objects/%s", self->id) : g_strdup("");
 }
 

@@ -19,6 +19,7 @@ struct _HostmemObject {
     GObject parent_instance;
 
     char *id;
+    char *path; /* (nullable): in the registry's tree; constant */
     gint holds; /* atomic; raised under hold_lock */
     GMutex change_lock;
     GMutex value_lock;
@@ -65,6 +66,9 @@ char *hm_object_describe(HostmemObject *self);
 /** Where the jobs of the object go; before creation is complete. */
 void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs);
 
+/** What hm_object_get_path() shall return; before creation is complete. */
+void hm_object_set_path(HostmemObject *self, const char *path);
+
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);
 
@@ -97,7 +101,10 @@ gboolean hm_object_begin_rollback(HostmemObject *self);
 /** After a hm_object_begin_rollback() that returned TRUE; the same thread. */
 void hm_object_end_rollback(HostmemObject *self);
 
-/** (transfer full): "/objects/ID"; "" when it has no id. */
+/**
+ * (transfer full): where its registry has it; without one "/objects/ID", or ""
+ * when it has no id.
+ */
 char *hm_object_get_path(HostmemObject *self);
 
 /** As hostmem_object_get(), as JSON; LINKs are written with @links. */

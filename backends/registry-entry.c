@@ -14,9 +14,10 @@
  *        `--------------------------------------'
  *           cancelled, but creation was faster
  *
- * An id is taken as long as its entry is there.  Entries hold no reference to
+ * A path is taken as long as its entry is there.  Entries hold no reference to
  * the registry: it can go at any time, and then waits for their threads.
  */
+#include <string.h>
 #include "backends/registry-entry.h"
 #include "util/thread.h"
 
@@ -24,17 +25,24 @@ static gboolean entry_done(gpointer data);
 
 /* Entries */
 
-HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec)
+HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec,
+                      char *path)
 {
     HmEntry *entry = g_new0(HmEntry, 1);
 
     entry->registry = registry;
-    entry->id = g_strdup(hm_object_spec_get_id(spec));
+    entry->kind = hm_object_spec_get_kind(spec);
+    entry->path = path;
+    entry->id = strrchr(path, '/') + 1;
     entry->object = hm_object_spec_instantiate(spec);
+    hm_object_set_path(entry->object, path);
     hm_object_set_jobs(entry->object, registry->jobs);
+    if (HOSTMEM_IS_DEVICE(entry->object)) {
+        hm_device_set_space(HOSTMEM_DEVICE(entry->object), registry->space);
+    }
     entry->cancellable = g_cancellable_new();
     entry->removals = g_array_new(FALSE, FALSE, sizeof(HmWaiter));
-    g_hash_table_insert(registry->by_id, entry->id, entry);
+    g_hash_table_insert(registry->by_path, entry->path, entry);
     g_ptr_array_add(registry->entries, entry);
     return entry;
 }
@@ -47,7 +55,7 @@ void hm_entry_free(gpointer data)
     g_object_unref(entry->cancellable);
     g_clear_error(&entry->error);
     g_array_unref(entry->removals);
-    g_free(entry->id);
+    g_free(entry->path);
     g_free(entry);
 }
 
@@ -55,8 +63,28 @@ void hm_entry_drop(HmEntry *entry)
 {
     HostmemRegistry *registry = entry->registry;
 
-    g_hash_table_remove(registry->by_id, entry->id);
+    g_hash_table_remove(registry->by_path, entry->path);
     g_ptr_array_remove(registry->entries, entry);
+}
+
+const char *hm_entry_noun(const HmEntry *entry)
+{
+    return entry->kind == HM_SPEC_DEVICE ? "device" : "object";
+}
+
+gboolean hm_entry_is_creating(const HmEntry *entry)
+{
+    return entry->state == HM_ENTRY_CREATING;
+}
+
+gboolean hm_entry_is_ready_object(const HmEntry *entry)
+{
+    return entry->kind == HM_SPEC_OBJECT && entry->state == HM_ENTRY_READY;
+}
+
+gboolean hm_entry_is_ready_device(const HmEntry *entry)
+{
+    return entry->kind == HM_SPEC_DEVICE && entry->state == HM_ENTRY_READY;
 }
 
 /* Answers */
@@ -88,8 +116,8 @@ static void answer_add(HmEntry *entry, GError *error)
     if (error) {
         g_task_return_error(task, error);
     } else {
-        /* The id, not the object: a reference would keep its memory. */
-        g_task_return_pointer(task, g_strdup(entry->id), g_free);
+        /* The path, not the object: a reference would keep its memory. */
+        g_task_return_pointer(task, g_strdup(entry->path), g_free);
     }
 }
 
@@ -161,12 +189,14 @@ static void entry_leave(HmEntry *entry)
 static GError *cancelled_error(const HmEntry *entry)
 {
     return g_error_new(G_IO_ERROR, G_IO_ERROR_CANCELLED,
-                       "creation of object '%s' was cancelled", entry->id);
+                       "creation of %s '%s' was cancelled",
+                       hm_entry_noun(entry), entry->id);
 }
 
 static void entry_ready(HmEntry *entry)
 {
     entry->state = HM_ENTRY_READY;
+    entry->announced = TRUE;
     answer_add(entry, NULL);
     g_signal_emit_by_name(entry->registry, "added", entry->object);
 }
@@ -200,11 +230,27 @@ static void creation_done(HmEntry *entry)
     }
 }
 
+/* Take the entry out, and say so when it was a device; the last thing done. */
+static void drop_and_tell(HmEntry *entry)
+{
+    HostmemRegistry *registry = entry->registry;
+    gboolean was_device = entry->kind == HM_SPEC_DEVICE && entry->announced;
+    g_autofree char *path = g_strdup(entry->path);
+    const char *id = g_str_has_prefix(path, HM_DEVICES_PATH)
+                         ? path + strlen(HM_DEVICES_PATH)
+                         : NULL;
+
+    hm_entry_drop(entry);
+    if (was_device) {
+        g_signal_emit_by_name(registry, "device-deleted", id, path);
+    }
+}
+
 static void leaving_done(HmEntry *entry)
 {
     answer_add(entry, cancelled_error(entry));
     answer_removals(entry);
-    hm_entry_drop(entry);
+    drop_and_tell(entry);
 }
 
 void hm_entry_settle(HmEntry *entry)
@@ -268,7 +314,7 @@ void hm_entry_remove(HmEntry *entry)
 {
     entry->state = HM_ENTRY_LEAVING;
     g_signal_emit_by_name(entry->registry, "removed", entry->object);
-    hm_entry_drop(entry);
+    drop_and_tell(entry);
 }
 
 void hm_entry_remove_async(HmEntry *entry, const HmWaiter *waiter)

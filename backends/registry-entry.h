@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "backends/device.h"
 #include "backends/object-spec.h"
 #include "backends/registry-private.h"
 
@@ -8,11 +9,18 @@ struct _HostmemRegistry {
     GObject parent_instance;
 
     GMainContext *context;
-    GHashTable *by_id;  /* id -> HmEntry, borrowed */
-    GPtrArray *entries; /* owned, in the order of creation */
+    GHashTable *by_path; /* path -> HmEntry, borrowed */
+    GPtrArray *entries;  /* owned, in the order of creation */
     HmPropLinks links;
     HmJobList *jobs;
+    HmAddressSpace *space; /* of the devices */
+    guint n_unnamed;       /* devices without an id, so far */
 };
+
+/* Where objects and devices are; ids are unique in each. */
+#define HM_OBJECTS_PATH "/objects/"
+#define HM_DEVICES_PATH "/machine/peripheral/"
+#define HM_UNNAMED_PATH "/machine/peripheral-anon/"
 
 typedef enum {
     HM_ENTRY_CREATING,
@@ -26,12 +34,15 @@ typedef struct {
     gpointer data;
 } HmWaiter;
 
-/* One id of a registry; all of it is of the registry's thread but @error. */
+/* One path of a registry; all of it is of the registry's thread but @error. */
 typedef struct {
     HostmemRegistry *registry; /* borrowed */
-    char *id;
+    HmSpecKind kind;
+    char *path;
+    const char *id; /* the end of the path, also when the object has none */
     HostmemObject *object;
     HmEntryState state;
+    gboolean announced; /* "added" was emitted */
 
     GCancellable *cancellable; /* of the creation */
     GCancellable *outer;       /* (nullable): the caller's, passed on to it */
@@ -46,8 +57,9 @@ typedef struct {
     GArray *removals; /* (element-type HmWaiter) */
 } HmEntry;
 
-/** An entry in CREATING, in the table; its id is free. */
-HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec);
+/** An entry in CREATING, in the table; its path, (transfer full), is free. */
+HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec,
+                      char *path);
 /** The free function of the table. */
 void hm_entry_free(gpointer entry);
 /** Take an entry on which nothing goes on out of the table, and free it. */
@@ -65,6 +77,38 @@ void hm_entry_remove(HmEntry *entry);
 void hm_entry_remove_async(HmEntry *entry, const HmWaiter *waiter);
 /** Wait for the thread of a busy entry and go on with what it did. */
 void hm_entry_settle(HmEntry *entry);
+
+/** "object" or "device", for messages. */
+const char *hm_entry_noun(const HmEntry *entry);
+gboolean hm_entry_is_creating(const HmEntry *entry);
+gboolean hm_entry_is_ready_object(const HmEntry *entry);
+gboolean hm_entry_is_ready_device(const HmEntry *entry);
+
+/* registry.c, for both kinds of entries */
+
+/** As hostmem_registry_add(). */
+HostmemObject *hm_registry_add(HostmemRegistry *self, HmSpecKind kind,
+                               const char *options, GCancellable *cancellable,
+                               GError **error);
+/** As hostmem_registry_add_async(). */
+void hm_registry_add_async(HostmemRegistry *self, HmSpecKind kind,
+                           const char *options, GCancellable *cancellable,
+                           GAsyncReadyCallback callback, gpointer user_data);
+/** (nullable): the entry at a path, when it is in that state. */
+HmEntry *hm_registry_find(HostmemRegistry *self, const char *path,
+                          HmEntryState state);
+/** (transfer container) (element-type HostmemObject): of the wanted entries. */
+GPtrArray *hm_registry_list(HostmemRegistry *self,
+                            gboolean (*wanted)(const HmEntry *entry));
+/** As hostmem_registry_remove(), of an entry that is not leaving already. */
+gboolean hm_registry_remove(HmEntry *entry, GError **error);
+/**
+ * As hostmem_registry_remove_async().
+ * @entry: (nullable): NULL with @error, (transfer full), which is answered
+ */
+void hm_registry_remove_async(HostmemRegistry *self, HmEntry *entry,
+                              GError *error, GAsyncReadyCallback callback,
+                              gpointer user_data);
 
 /** (transfer full): a task that answers in the registry's context. */
 GTask *hm_registry_new_task(HostmemRegistry *self, const HmWaiter *waiter,

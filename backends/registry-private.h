@@ -2,11 +2,15 @@
 #pragma once
 
 #include <hostmem/registry.h>
+#include "backends/object-spec.h"
 #include "util/props.h"
 
-/** hostmem_registry_add_async() from QMP's object-add arguments. */
-void hm_registry_add_json_async(HostmemRegistry *self, json_t *options,
-                                GCancellable *cancellable,
+/**
+ * hostmem_registry_add_async() and hostmem_registry_add_device_async() from the
+ * arguments of QMP's object-add and device_add.
+ */
+void hm_registry_add_json_async(HostmemRegistry *self, HmSpecKind kind,
+                                json_t *options, GCancellable *cancellable,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data);
 

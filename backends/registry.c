@@ -4,8 +4,6 @@
 #include "backends/registry-entry.h"
 #include "util/error.h"
 
-#define OBJECTS_PATH "/objects/"
-
 struct _HostmemRegistryClass {
     GObjectClass parent_class;
 };
@@ -13,63 +11,116 @@ typedef struct _HostmemRegistryClass HostmemRegistryClass;
 
 G_DEFINE_TYPE(HostmemRegistry, hostmem_registry, G_TYPE_OBJECT)
 
-static HmEntry *find_entry(HostmemRegistry *self, const char *id,
-                           HmEntryState state)
+HmEntry *hm_registry_find(HostmemRegistry *self, const char *path,
+                          HmEntryState state)
 {
-    HmEntry *entry = g_hash_table_lookup(self->by_id, id);
+    HmEntry *entry = g_hash_table_lookup(self->by_path, path);
 
     return entry && entry->state == state ? entry : NULL;
 }
 
+static HmEntry *find_object(HostmemRegistry *self, const char *id,
+                            HmEntryState state)
+{
+    g_autofree char *path = g_strconcat(HM_OBJECTS_PATH, id, NULL);
+
+    return hm_registry_find(self, path, state);
+}
+
 /* Adding */
 
-static HmObjectSpec *check_taken(HostmemRegistry *self, HmObjectSpec *spec,
-                                 GError **error)
+static char *path_of_spec(HostmemRegistry *self, const HmObjectSpec *spec)
 {
-    if (!spec ||
-        !g_hash_table_contains(self->by_id, hm_object_spec_get_id(spec))) {
-        return spec;
+    const char *id = hm_object_spec_get_id(spec);
+
+    if (hm_object_spec_get_kind(spec) == HM_SPEC_OBJECT) {
+        return g_strconcat(HM_OBJECTS_PATH, id, NULL);
     }
-    hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                 "attempt to add duplicate property '%s' to object (type "
-                 "'container')",
-                 hm_object_spec_get_id(spec));
-    hm_object_spec_free(spec);
-    return NULL;
+    return id ? g_strconcat(HM_DEVICES_PATH, id, NULL)
+              : g_strdup_printf(HM_UNNAMED_PATH "device[%u]",
+                                self->n_unnamed++);
+}
+
+static gboolean refuse_taken(const HmObjectSpec *spec, GError **error)
+{
+    const char *id = hm_object_spec_get_id(spec);
+
+    if (hm_object_spec_get_kind(spec) == HM_SPEC_DEVICE) {
+        return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                            "Duplicate device ID '%s'", id);
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                        "attempt to add duplicate property '%s' to object "
+                        "(type 'container')",
+                        id);
+}
+
+/* @spec is (nullable): then @error is set already. */
+static HmEntry *add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
+                          GError **error)
+{
+    g_autofree char *path = NULL;
+
+    if (!spec) {
+        return NULL;
+    }
+    path = path_of_spec(self, spec);
+    if (g_hash_table_contains(self->by_path, path)) {
+        refuse_taken(spec, error);
+        return NULL;
+    }
+    return hm_entry_new(self, spec, g_steal_pointer(&path));
+}
+
+HostmemObject *hm_registry_add(HostmemRegistry *self, HmSpecKind kind,
+                               const char *options, GCancellable *cancellable,
+                               GError **error)
+{
+    g_autoptr(HmObjectSpec) spec =
+        hm_object_spec_from_text(kind, options, &self->links, error);
+    HmEntry *entry = add_entry(self, spec, error);
+    HostmemObject *object;
+
+    if (!entry) {
+        return NULL;
+    }
+    object = entry->object;
+    return hm_entry_create(entry, cancellable, error) ? object : NULL;
 }
 
 HostmemObject *hostmem_registry_add(HostmemRegistry *self, const char *options,
                                     GCancellable *cancellable, GError **error)
 {
-    g_autoptr(HmObjectSpec) spec = NULL;
-    HostmemObject *object;
-    HmEntry *entry;
-
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && options, NULL);
 
-    spec = hm_object_spec_from_text(options, &self->links, error);
-    spec = check_taken(self, g_steal_pointer(&spec), error);
-    if (!spec) {
-        return NULL;
-    }
-    entry = hm_entry_new(self, spec);
-    object = entry->object;
-    return hm_entry_create(entry, cancellable, error) ? object : NULL;
+    return hm_registry_add(self, HM_SPEC_OBJECT, options, cancellable, error);
 }
 
-static void add_async(HostmemRegistry *self, HmObjectSpec *unchecked,
+static void add_async(HostmemRegistry *self, const HmObjectSpec *spec,
                       GError *error, GCancellable *cancellable,
                       const HmWaiter *waiter)
 {
-    g_autoptr(HmObjectSpec) spec = check_taken(self, unchecked, &error);
+    HmEntry *entry = add_entry(self, spec, &error);
     g_autoptr(GTask) task = NULL;
 
-    if (spec) {
-        hm_entry_create_async(hm_entry_new(self, spec), cancellable, waiter);
+    if (entry) {
+        hm_entry_create_async(entry, cancellable, waiter);
         return;
     }
     task = hm_registry_new_task(self, waiter, hostmem_registry_add_async);
     g_task_return_error(task, error);
+}
+
+void hm_registry_add_async(HostmemRegistry *self, HmSpecKind kind,
+                           const char *options, GCancellable *cancellable,
+                           GAsyncReadyCallback callback, gpointer user_data)
+{
+    const HmWaiter waiter = {callback, user_data};
+    GError *error = NULL;
+    g_autoptr(HmObjectSpec) spec =
+        hm_object_spec_from_text(kind, options, &self->links, &error);
+
+    add_async(self, spec, error, cancellable, &waiter);
 }
 
 void hostmem_registry_add_async(HostmemRegistry *self, const char *options,
@@ -77,45 +128,42 @@ void hostmem_registry_add_async(HostmemRegistry *self, const char *options,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data)
 {
-    const HmWaiter waiter = {callback, user_data};
-    GError *error = NULL;
-    HmObjectSpec *spec;
-
     g_return_if_fail(HOSTMEM_IS_REGISTRY(self) && options);
 
-    spec = hm_object_spec_from_text(options, &self->links, &error);
-    add_async(self, spec, error, cancellable, &waiter);
+    hm_registry_add_async(self, HM_SPEC_OBJECT, options, cancellable, callback,
+                          user_data);
 }
 
-void hm_registry_add_json_async(HostmemRegistry *self, json_t *options,
-                                GCancellable *cancellable,
+void hm_registry_add_json_async(HostmemRegistry *self, HmSpecKind kind,
+                                json_t *options, GCancellable *cancellable,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data)
 {
     const HmWaiter waiter = {callback, user_data};
     GError *error = NULL;
-    HmObjectSpec *spec;
+    g_autoptr(HmObjectSpec) spec =
+        hm_object_spec_from_json(kind, options, &self->links, &error);
 
-    spec = hm_object_spec_from_json(options, &self->links, &error);
     add_async(self, spec, error, cancellable, &waiter);
 }
 
 HostmemObject *hostmem_registry_add_finish(HostmemRegistry *self,
                                            GAsyncResult *result, GError **error)
 {
-    g_autofree char *id = NULL;
+    g_autofree char *path = NULL;
     HmEntry *entry;
 
     g_return_val_if_fail(g_task_is_valid(result, self), NULL);
 
-    id = g_task_propagate_pointer(G_TASK(result), error);
-    if (!id) {
+    path = g_task_propagate_pointer(G_TASK(result), error);
+    if (!path) {
         return NULL;
     }
-    entry = find_entry(self, id, HM_ENTRY_READY);
+    entry = hm_registry_find(self, path, HM_ENTRY_READY);
     if (!entry) {
         hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
-                     "object '%s' was removed meanwhile", id);
+                     "object '%s' was removed meanwhile",
+                     strrchr(path, '/') + 1);
         return NULL;
     }
     return entry->object;
@@ -123,26 +171,95 @@ HostmemObject *hostmem_registry_add_finish(HostmemRegistry *self,
 
 /* Removing */
 
-/* (nullable): an entry that may leave; one that is being created counts. */
-static HmEntry *find_removable(HostmemRegistry *self, const char *id,
-                               GError **error)
+static gboolean links_to(HostmemObject *object, HostmemObject *target)
 {
-    HmEntry *entry = g_hash_table_lookup(self->by_id, id);
+    g_autoptr(GPtrArray) rows = hm_props_list(G_OBJECT_GET_CLASS(object));
 
-    if (!entry || entry->state == HM_ENTRY_LEAVING) {
-        g_autofree char *quoted = hm_error_quote(id);
+    for (guint i = 0; i < rows->len; i++) {
+        const HmProp *row = g_ptr_array_index(rows, i);
+        g_auto(GValue) value = G_VALUE_INIT;
 
-        hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND, "object %s not found",
-                     quoted);
-        return NULL;
+        if (row->kind != HM_PROP_LINK) {
+            continue;
+        }
+        hm_prop_get(row, G_OBJECT(object), &value);
+        if (g_value_get_object(&value) == (gpointer)target) {
+            return TRUE;
+        }
     }
-    if (entry->state == HM_ENTRY_READY &&
-        hostmem_object_is_held(entry->object)) {
-        hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                     "object '%s' is in use, can not be deleted", id);
-        return NULL;
+    return FALSE;
+}
+
+/* A device holds its memdev when it is ready; until then this must do. */
+static gboolean is_wanted(HostmemRegistry *self, HostmemObject *object)
+{
+    for (guint i = 0; i < self->entries->len; i++) {
+        const HmEntry *entry = g_ptr_array_index(self->entries, i);
+
+        if (entry->kind == HM_SPEC_DEVICE && hm_entry_is_creating(entry) &&
+            links_to(entry->object, object)) {
+            return TRUE;
+        }
     }
-    return entry;
+    return FALSE;
+}
+
+static gboolean check_removable(HmEntry *entry, GError **error)
+{
+    if (hostmem_object_is_held(entry->object) ||
+        is_wanted(entry->registry, entry->object)) {
+        return hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                            "%s '%s' is in use, can not be deleted",
+                            hm_entry_noun(entry), entry->id);
+    }
+    return entry->kind != HM_SPEC_DEVICE ||
+           hostmem_device_check_removable(HOSTMEM_DEVICE(entry->object), error);
+}
+
+gboolean hm_registry_remove(HmEntry *entry, GError **error)
+{
+    if (entry->state == HM_ENTRY_CREATING) {
+        return hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                            "%s '%s' is still being created",
+                            hm_entry_noun(entry), entry->id);
+    }
+    if (!check_removable(entry, error)) {
+        return FALSE;
+    }
+    hm_entry_remove(entry);
+    return TRUE;
+}
+
+void hm_registry_remove_async(HostmemRegistry *self, HmEntry *entry,
+                              GError *error, GAsyncReadyCallback callback,
+                              gpointer user_data)
+{
+    const HmWaiter waiter = {callback, user_data};
+    g_autoptr(GTask) task = NULL;
+
+    if (entry &&
+        (entry->state == HM_ENTRY_CREATING || check_removable(entry, &error))) {
+        hm_entry_remove_async(entry, &waiter);
+        return;
+    }
+    task = hm_registry_new_task(self, &waiter, hostmem_registry_remove_async);
+    g_task_return_error(task, error);
+}
+
+/* (nullable): an entry that is not leaving already. */
+static HmEntry *find_object_to_remove(HostmemRegistry *self, const char *id,
+                                      GError **error)
+{
+    g_autofree char *path = g_strconcat(HM_OBJECTS_PATH, id, NULL);
+    HmEntry *entry = g_hash_table_lookup(self->by_path, path);
+    g_autofree char *quoted = NULL;
+
+    if (entry && entry->state != HM_ENTRY_LEAVING) {
+        return entry;
+    }
+    quoted = hm_error_quote(id);
+    hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND, "object %s not found", quoted);
+    return NULL;
 }
 
 gboolean hostmem_registry_remove(HostmemRegistry *self, const char *id,
@@ -152,36 +269,21 @@ gboolean hostmem_registry_remove(HostmemRegistry *self, const char *id,
 
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && id, FALSE);
 
-    entry = find_removable(self, id, error);
-    if (!entry) {
-        return FALSE;
-    }
-    if (entry->state == HM_ENTRY_CREATING) {
-        return hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                            "object '%s' is still being created", id);
-    }
-    hm_entry_remove(entry);
-    return TRUE;
+    entry = find_object_to_remove(self, id, error);
+    return entry && hm_registry_remove(entry, error);
 }
 
 void hostmem_registry_remove_async(HostmemRegistry *self, const char *id,
                                    GAsyncReadyCallback callback,
                                    gpointer user_data)
 {
-    const HmWaiter waiter = {callback, user_data};
-    g_autoptr(GTask) task = NULL;
     GError *error = NULL;
     HmEntry *entry;
 
     g_return_if_fail(HOSTMEM_IS_REGISTRY(self) && id);
 
-    entry = find_removable(self, id, &error);
-    if (entry) {
-        hm_entry_remove_async(entry, &waiter);
-        return;
-    }
-    task = hm_registry_new_task(self, &waiter, hostmem_registry_remove_async);
-    g_task_return_error(task, error);
+    entry = find_object_to_remove(self, id, &error);
+    hm_registry_remove_async(self, entry, error, callback, user_data);
 }
 
 gboolean hostmem_registry_remove_finish(HostmemRegistry *self,
@@ -203,10 +305,10 @@ gpointer hostmem_registry_lookup(HostmemRegistry *self, const char *id,
 
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && id, NULL);
 
-    if (g_str_has_prefix(id, OBJECTS_PATH)) {
-        name += strlen(OBJECTS_PATH);
+    if (g_str_has_prefix(id, HM_OBJECTS_PATH)) {
+        name += strlen(HM_OBJECTS_PATH);
     }
-    entry = find_entry(self, name, HM_ENTRY_READY);
+    entry = find_object(self, name, HM_ENTRY_READY);
     if (entry && g_type_is_a(G_OBJECT_TYPE(entry->object), type)) {
         return entry->object;
     }
@@ -230,18 +332,19 @@ HostmemObject *hostmem_registry_lookup_pending(HostmemRegistry *self,
 
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && id, NULL);
 
-    entry = find_entry(self, id, HM_ENTRY_CREATING);
+    entry = find_object(self, id, HM_ENTRY_CREATING);
     return entry ? entry->object : NULL;
 }
 
-static GPtrArray *list_objects(HostmemRegistry *self, HmEntryState state)
+GPtrArray *hm_registry_list(HostmemRegistry *self,
+                            gboolean (*wanted)(const HmEntry *entry))
 {
     GPtrArray *list = g_ptr_array_new();
 
     for (guint i = 0; i < self->entries->len; i++) {
         const HmEntry *entry = g_ptr_array_index(self->entries, i);
 
-        if (entry->state == state) {
+        if (wanted(entry)) {
             g_ptr_array_add(list, entry->object);
         }
     }
@@ -252,14 +355,14 @@ GPtrArray *hostmem_registry_list(HostmemRegistry *self)
 {
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self), NULL);
 
-    return list_objects(self, HM_ENTRY_READY);
+    return hm_registry_list(self, hm_entry_is_ready_object);
 }
 
 GPtrArray *hostmem_registry_list_pending(HostmemRegistry *self)
 {
     g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self), NULL);
 
-    return list_objects(self, HM_ENTRY_CREATING);
+    return hm_registry_list(self, hm_entry_is_creating);
 }
 
 void hostmem_registry_cancel_all(HostmemRegistry *self)
@@ -342,10 +445,11 @@ HostmemRegistry *hostmem_registry_new(void)
 static void hostmem_registry_init(HostmemRegistry *self)
 {
     self->context = g_main_context_ref_thread_default();
-    self->by_id = g_hash_table_new(g_str_hash, g_str_equal);
+    self->by_path = g_hash_table_new(g_str_hash, g_str_equal);
     self->entries = g_ptr_array_new_with_free_func(hm_entry_free);
     self->links = (HmPropLinks){find_link, link_path, self};
     self->jobs = hm_job_list_new(self->context, on_job_changed, self);
+    self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
 }
 
 static HmEntry *find_busy(HostmemRegistry *self)
@@ -381,9 +485,10 @@ static void hostmem_registry_finalize(GObject *object)
 {
     HostmemRegistry *self = HOSTMEM_REGISTRY(object);
 
-    g_hash_table_unref(self->by_id);
+    g_hash_table_unref(self->by_path);
     g_ptr_array_unref(self->entries);
     hm_job_list_unref(self->jobs);
+    hm_address_space_unref(self->space);
     g_main_context_unref(self->context);
     G_OBJECT_CLASS(hostmem_registry_parent_class)->finalize(object);
 }
@@ -398,6 +503,9 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
     g_signal_new("removed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0, NULL,
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
+    g_signal_new("device-deleted", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
+                 NULL, NULL, NULL, G_TYPE_NONE, 2, G_TYPE_STRING,
+                 G_TYPE_STRING);
     g_signal_new("job-changed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, HOSTMEM_TYPE_JOB,
                  HOSTMEM_TYPE_JOB_STATUS);

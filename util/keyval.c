@@ -320,6 +320,22 @@ static gboolean add_to_json(Group *group, json_t *object, GError **error)
     return value && json_object_set_new(object, group->row->name, value) == 0;
 }
 
+const char *hm_keyval_find_unknown(const HmKeyval *self,
+                                   const HmProp *(*find)(const char *key,
+                                                         gpointer data),
+                                   gpointer data)
+{
+    for (guint i = 0; i < self->parts->len; i++) {
+        const Part *part = g_ptr_array_index(self->parts, i);
+        g_autofree char *name = g_strndup(part->key, strcspn(part->key, "."));
+
+        if (part->value && !find(name, data)) {
+            return part->key;
+        }
+    }
+    return NULL;
+}
+
 json_t *hm_keyval_to_json(const HmKeyval *self,
                           const HmProp *(*find)(const char *key, gpointer data),
                           gpointer data, GError **error)

@@ -31,6 +31,12 @@ const char *hm_keyval_get(const HmKeyval *self, const char *key);
 /** Whether "help" or "?" was among the parts, or the value of implied key. */
 gboolean hm_keyval_wants_help(const HmKeyval *self);
 
+/** (transfer none) (nullable): the first key of a value that has no row. */
+const char *hm_keyval_find_unknown(const HmKeyval *self,
+                                   const HmProp *(*find)(const char *key,
+                                                         gpointer data),
+                                   gpointer data);
+
 /**
  * hm_keyval_to_json: the object that QMP would have sent.
  * @find: the row of a key, or NULL when there is none; a READ_ONLY row is none

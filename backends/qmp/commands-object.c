@@ -19,7 +19,8 @@ static void on_added(GObject *source, GAsyncResult *result, gpointer user_data)
 void hm_qmp_run_object_add(HmQmpCall *call)
 {
     hm_registry_add_json_async(hm_qmp_server_get_registry(call->server),
-                               call->arguments, NULL, on_added, call);
+                               HM_SPEC_OBJECT, call->arguments, NULL, on_added,
+                               call);
     hm_qmp_progress_watch(hm_qmp_server_get_progress(call->server));
 }
 

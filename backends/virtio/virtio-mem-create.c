@@ -11,9 +11,6 @@
 
 #define MIN_BLOCK_SIZE HM_MIB
 
-/* Where the region lies when nobody says: above what a PC has below 4 GiB. */
-#define DEFAULT_ADDRESS (4 * HM_GIB)
-
 /* memdev */
 
 static gboolean check_memdev(HostmemVirtioMem *self, GError **error)
@@ -142,25 +139,11 @@ gboolean hm_virtio_mem_check_requested(HostmemVirtioMem *self, guint64 size,
            check_limit(self, size, error);
 }
 
-static gboolean check_address(HostmemVirtioMem *self, GError **error)
+static gboolean take_address(HostmemVirtioMem *self, GError **error)
 {
-    guint64 end;
-
     self->memaddr = self->given_memaddr;
-    if (!self->memaddr) {
-        hm_align_up(DEFAULT_ADDRESS, self->block_size, &self->memaddr);
-    }
-    if (!hm_is_aligned(self->memaddr, self->block_size)) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "address must be aligned to 0x%" G_GINT64_MODIFIER
-                            "x bytes",
-                            self->block_size);
-    }
-    return g_uint64_checked_add(&end, self->memaddr, self->region_size) ||
-           hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                        "can't add memory device [0x%" G_GINT64_MODIFIER
-                        "x:0x%" G_GINT64_MODIFIER "x], it ends beyond 64 bits",
-                        self->memaddr, self->region_size);
+    return hm_device_claim(HOSTMEM_DEVICE(self), &self->memaddr,
+                           self->region_size, self->block_size, error);
 }
 
 static gboolean check_sizes(HostmemVirtioMem *self, GError **error)
@@ -168,7 +151,7 @@ static gboolean check_sizes(HostmemVirtioMem *self, GError **error)
     return check_block_size(self, error) &&
            check_multiple(self, "'requested-size' property",
                           self->given_requested_size, error) &&
-           check_address(self, error) &&
+           take_address(self, error) &&
            check_multiple(self, "'memdev' property memdev size",
                           self->region_size, error) &&
            check_limit(self, self->given_requested_size, error);

@@ -3,12 +3,12 @@
 #include "util/error.h"
 
 struct _HostmemVirtioMemClass {
-    HostmemObjectClass parent_class;
+    HostmemDeviceClass parent_class;
 };
 typedef struct _HostmemVirtioMemClass HostmemVirtioMemClass;
 
 G_DEFINE_TYPE_WITH_CODE(
-    HostmemVirtioMem, hostmem_virtio_mem, HOSTMEM_TYPE_OBJECT,
+    HostmemVirtioMem, hostmem_virtio_mem, HOSTMEM_TYPE_DEVICE,
     G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_DISCARD_SOURCE,
                           hm_virtio_mem_source_iface_init)
         G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_VIRTIO_DEVICE,
@@ -381,6 +381,30 @@ static gboolean virtio_mem_refuse_change(HostmemObject *object,
                         hostmem_object_get_type_name(object));
 }
 
+/* Leaving */
+
+static gboolean virtio_mem_check_removable(HostmemDevice *device,
+                                           GError **error)
+{
+    HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(device);
+    const char *why = !self->inaccessible
+                          ? "while 'unplugged-inaccessible' != 'on'"
+                      : hostmem_virtio_mem_get_size(self)
+                          ? "while some of its memory is still plugged"
+                      : hostmem_virtio_mem_get_requested_size(self)
+                          ? "while 'requested-size' != '0'"
+                          : NULL;
+
+    return !why ||
+           hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                        "virtio-mem device cannot get unplugged %s", why);
+}
+
+static void virtio_mem_reset(HostmemDevice *device)
+{
+    hostmem_virtio_mem_reset(HOSTMEM_VIRTIO_MEM(device));
+}
+
 /* Life */
 
 static void hostmem_virtio_mem_init(HostmemVirtioMem *self)
@@ -424,12 +448,15 @@ static void new_signal(const char *name, GType type)
 static void hostmem_virtio_mem_class_init(HostmemVirtioMemClass *klass)
 {
     HostmemObjectClass *object_class = HOSTMEM_OBJECT_CLASS(klass);
+    HostmemDeviceClass *device_class = HOSTMEM_DEVICE_CLASS(klass);
 
     object_class->type_name = "virtio-mem";
     object_class->complete = hm_virtio_mem_complete;
     object_class->change = virtio_mem_change;
     object_class->changed = virtio_mem_changed;
     object_class->refuse_change = virtio_mem_refuse_change;
+    device_class->check_removable = virtio_mem_check_removable;
+    device_class->reset = virtio_mem_reset;
     G_OBJECT_CLASS(klass)->dispose = hostmem_virtio_mem_dispose;
     G_OBJECT_CLASS(klass)->finalize = hostmem_virtio_mem_finalize;
     hm_props_install(G_OBJECT_CLASS(klass), virtio_mem_props,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <hostmem/virtio-mem.h>
-#include "backends/object.h"
+#include "backends/device.h"
 #include "backends/virtio/block-map.h"
 #include "backends/virtio/discard.h"
 #include "util/bitmap.h"
@@ -28,7 +28,7 @@
  * any.  No lock is held while a signal is emitted.
  */
 struct _HostmemVirtioMem {
-    HostmemObject parent_instance;
+    HostmemDevice parent_instance;
 
     /* properties, as given */
     GObject *memdev;

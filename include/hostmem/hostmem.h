@@ -7,6 +7,7 @@
  * sent from outside run in the program's own threads.
  */
 #include <hostmem/backend.h>
+#include <hostmem/device.h>
 #include <hostmem/discard.h>
 #include <hostmem/error.h>
 #include <hostmem/guest-memory.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <hostmem/device.h>
 #include <hostmem/job.h>
 #include <hostmem/object.h>
 
@@ -9,9 +10,10 @@ G_BEGIN_DECLS
 /**
  * HostmemRegistry:
  *
- * The id -> object table behind `-object`, object-add and object-del.  Type
- * names are QEMU's: "memory-backend-ram", "thread-context"...  An option is a
- * property of that type; a key no property declares is an error.
+ * The id -> object table behind `-object`, object-add and object-del, and the
+ * devices of `-device`, device_add and device_del, whose ids are apart.  Type
+ * names are QEMU's: "memory-backend-ram", "thread-context", "virtio-mem"...  An
+ * option is a property of that type; a key no property declares is an error.
  *
  * Use a registry from one thread, the one that runs its GMainContext (the
  * thread-default one at creation).  The _async calls create and destroy in
@@ -22,7 +24,9 @@ G_BEGIN_DECLS
  * and returns when everything is given back; callbacks of calls under way run
  * later, when the main context does.
  *
- * Signals, in the registry's thread: "added" and "removed" (HostmemObject*);
+ * Signals, in the registry's thread: "added" and "removed" (HostmemObject*),
+ * devices included; "device-deleted" (const char *id, nullable, const char
+ * *path) when a device that was removed is gone, and its memdev free;
  * "job-changed" (HostmemJob*, HostmemJobStatus) for each change of a job of its
  * objects, in order, maybe later than the change itself.
  */
@@ -116,11 +120,83 @@ HostmemObject *hostmem_registry_lookup_pending(HostmemRegistry *self,
 GPtrArray *hostmem_registry_list(HostmemRegistry *self);
 
 /**
- * hostmem_registry_list_pending: every object still being created.
+ * hostmem_registry_list_pending: every object and device still being created.
  *
  * Returns: (transfer container) (element-type HostmemObject)
  */
 GPtrArray *hostmem_registry_list_pending(HostmemRegistry *self);
+
+/**
+ * hostmem_registry_add_device: create a device and wait until it is ready.
+ * @options: "virtio-mem,id=vm0,memdev=m0,requested-size=1G" as for
+ *     hostmem_registry_add(), with "driver" instead of "qom-type"; the names
+ *     that QEMU has for the type on its buses, "virtio-mem-pci", and
+ *     "virtio-mem-device" are the same
+ *
+ * A device may have no id.  It is found at "/machine/peripheral/ID", without
+ * an id at "/machine/peripheral-anon/device[N]".  With "memaddr" 0 it gets the
+ * lowest address from 4 GiB up where it fits.  It holds its memdev, which
+ * cannot be removed while the device is being created either.
+ *
+ * Returns: (transfer none): the device, owned by @self; or NULL with the errors
+ * of hostmem_registry_add(), or %HOSTMEM_ERROR_EXISTS (id, address),
+ * %HOSTMEM_ERROR_BUSY (memdev), %HOSTMEM_ERROR_NO_SPACE (no address is left)
+ */
+HostmemDevice *hostmem_registry_add_device(HostmemRegistry *self,
+                                           const char *options,
+                                           GCancellable *cancellable,
+                                           GError **error);
+/** hostmem_registry_add_device_async: the same, without waiting. */
+void hostmem_registry_add_device_async(HostmemRegistry *self,
+                                       const char *options,
+                                       GCancellable *cancellable,
+                                       GAsyncReadyCallback callback,
+                                       gpointer user_data);
+/** Returns: (transfer none): as hostmem_registry_add_device() */
+HostmemDevice *hostmem_registry_add_device_finish(HostmemRegistry *self,
+                                                  GAsyncResult *result,
+                                                  GError **error);
+
+/**
+ * hostmem_registry_remove_device: drop a device and wait until it is gone.
+ * @id: an id, or a path
+ *
+ * Its memdev is free when this returns, unless the caller itself still has a
+ * reference to the device.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, or %HOSTMEM_ERROR_BUSY (see
+ * hostmem_device_check_removable(); held, or still being created)
+ */
+gboolean hostmem_registry_remove_device(HostmemRegistry *self, const char *id,
+                                        GError **error);
+/**
+ * hostmem_registry_remove_device_async: the same, without waiting.
+ *
+ * A device that is still being created is cancelled instead.
+ */
+void hostmem_registry_remove_device_async(HostmemRegistry *self, const char *id,
+                                          GAsyncReadyCallback callback,
+                                          gpointer user_data);
+/** Returns: as hostmem_registry_remove_device(), without the BUSY of creation
+ */
+gboolean hostmem_registry_remove_device_finish(HostmemRegistry *self,
+                                               GAsyncResult *result,
+                                               GError **error);
+
+/**
+ * hostmem_registry_lookup_device: find a ready device by id or by path.
+ *
+ * Returns: (transfer none): or NULL with %HOSTMEM_ERROR_NOT_FOUND
+ */
+HostmemDevice *hostmem_registry_lookup_device(HostmemRegistry *self,
+                                              const char *id, GError **error);
+
+/**
+ * hostmem_registry_list_devices: every ready device, in the order of creation.
+ *
+ * Returns: (transfer container) (element-type HostmemDevice)
+ */
+GPtrArray *hostmem_registry_list_devices(HostmemRegistry *self);
 
 /**
  * hostmem_registry_list_jobs: every job of its objects that was not dismissed.
@@ -153,5 +229,10 @@ void hostmem_registry_cancel_all(HostmemRegistry *self);
  * there is no such type.  Any thread.
  */
 char *hostmem_object_types_help(const char *type);
+/**
+ * hostmem_device_types_help: the same of `-device help` and of
+ * `-device TYPE,help`.
+ */
+char *hostmem_device_types_help(const char *type);
 
 G_END_DECLS

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/backend.h>
+#include <hostmem/device.h>
 #include <hostmem/discard.h>
 #include <hostmem/virtio-device.h>
 
@@ -12,7 +13,7 @@ G_BEGIN_DECLS
  *
  * The device half of virtio-mem (virtio 1.2, section 5.15): a region of guest
  * physical memory whose blocks the guest plugs and unplugs at the host's wish.
- * A HostmemObject with QEMU's properties and defaults: "memdev", "memaddr",
+ * A HostmemDevice with QEMU's properties and defaults: "memdev", "memaddr",
  * "block-size", "requested-size" (may change at any time), "node", "prealloc",
  * "unplugged-inaccessible", "dynamic-memslots".  Make one with
  * g_initable_new().  It is a HostmemVirtioDevice, for a transport, and a
@@ -28,7 +29,8 @@ G_BEGIN_DECLS
  * for the next request, a reset ends it.
  *
  * Creation errors: %HOSTMEM_ERROR_INVALID (a property, or one that does not go
- * with the memdev), %HOSTMEM_ERROR_BUSY (the memdev is held by somebody else),
+ * with the memdev), %HOSTMEM_ERROR_EXISTS (another device has the addresses),
+ * %HOSTMEM_ERROR_BUSY (the memdev is held by somebody else),
  * %HOSTMEM_ERROR_UNSUPPORTED and %HOSTMEM_ERROR_SYSTEM (its memory cannot be
  * discarded).  The memdev is released after a failure; its content may be gone.
  *

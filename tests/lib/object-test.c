@@ -57,7 +57,7 @@ gpointer hm_test_try_make(const char *options, GCancellable *cancellable,
                           GError **error)
 {
     g_autoptr(HmObjectSpec) spec =
-        hm_object_spec_from_text(options, NULL, error);
+        hm_object_spec_from_text(HM_SPEC_OBJECT, options, NULL, error);
     g_autoptr(HostmemObject) object = NULL;
 
     if (!spec) {

@@ -50,7 +50,7 @@ static HostmemBackend *make(const char *options)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(HmObjectSpec) spec =
-        hm_object_spec_from_text(options, NULL, &error);
+        hm_object_spec_from_text(HM_SPEC_OBJECT, options, NULL, &error);
     g_autoptr(HostmemObject) object = NULL;
 
     g_assert_no_error(error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
 #include <hostmem/backend.h>
+#include <hostmem/device.h>
 #include <hostmem/host.h>
 #include <hostmem/registry.h>
 #include "backends/object-types.h"
@@ -11,6 +12,22 @@
 
 /* The table */
 
+/* Another name of its parent. */
+static gboolean is_alias(const HmObjectType *type)
+{
+    return type->parent &&
+           hm_object_type_find(type->parent)->get_type == type->get_type;
+}
+
+static void assert_is_the_class(const HmObjectType *type)
+{
+    g_assert_cmpstr(hm_object_type_name(type->get_type()), ==, type->name);
+    if (type->parent) {
+        g_assert_true(g_type_parent(type->get_type()) ==
+                      hm_object_type_find(type->parent)->get_type());
+    }
+}
+
 static void test_table_fits_the_classes(void)
 {
     guint n;
@@ -20,12 +37,13 @@ static void test_table_fits_the_classes(void)
         GType type = types[i].get_type();
 
         g_assert_true(hm_object_type_find(types[i].name) == &types[i]);
-        g_assert_cmpstr(hm_object_type_name(type), ==, types[i].name);
         g_assert_cmpint(G_TYPE_IS_ABSTRACT(type), ==, types[i].abstract);
-        if (types[i].parent) {
-            const HmObjectType *parent = hm_object_type_find(types[i].parent);
-
-            g_assert_true(g_type_parent(type) == parent->get_type());
+        g_assert_cmpint(g_type_is_a(type, HOSTMEM_TYPE_DEVICE), ==,
+                        types[i].device);
+        if (is_alias(&types[i])) {
+            g_assert_cmpstr(hm_object_type_name(type), ==, types[i].parent);
+        } else {
+            assert_is_the_class(&types[i]);
         }
     }
 }
@@ -68,6 +86,30 @@ static void test_help_list(void)
                     "  memory-backend-ram\n"
                     "  memory-backend-shm\n"
                     "  thread-context\n");
+}
+
+static void test_help_devices(void)
+{
+    g_autofree char *text = hostmem_device_types_help(NULL);
+
+    g_assert_cmpstr(text, ==,
+                    "Misc devices:\n"
+                    "name \"virtio-mem\"\n"
+                    "name \"virtio-mem-device\"\n"
+                    "name \"virtio-mem-pci\"\n");
+}
+
+static void test_help_device(void)
+{
+    g_autofree char *text = hostmem_device_types_help("virtio-mem-pci");
+
+    g_assert_true(g_str_has_prefix(text, "virtio-mem-pci options:\n"
+                                         "  block-size=<size>      - "));
+    g_assert_nonnull(strstr(text, "\n  memdev=<link<memory-backend>> - "));
+    g_assert_null(strstr(text, "last-reason"));
+    g_assert_null(hostmem_device_types_help("memory-backend-ram"));
+    g_assert_null(hostmem_device_types_help("device"));
+    g_assert_null(hostmem_object_types_help("virtio-mem"));
 }
 
 static void test_help_type(void)
@@ -171,6 +213,8 @@ static const HmTest tests[] = {
     {"/object-types/every-row-is-described", test_every_row_is_described},
     {"/object-types/help-list", test_help_list},
     {"/object-types/help-type", test_help_type},
+    {"/object-types/help-devices", test_help_devices},
+    {"/object-types/help-device", test_help_device},
     {"/object-types/help-defaults", test_help_defaults},
     {"/object-types/capabilities", test_capabilities},
     {"/object-types/capabilities-of-nodes", test_capabilities_of_nodes},

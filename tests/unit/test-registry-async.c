@@ -156,7 +156,8 @@ static void test_add_json(void)
                   "size", (json_int_t)SIZE);
     g_auto(Outcome) outcome = {0};
 
-    hm_registry_add_json_async(registry, options, NULL, add_done, &outcome);
+    hm_registry_add_json_async(registry, HM_SPEC_OBJECT, options, NULL,
+                               add_done, &outcome);
     wait_for(&outcome);
     g_assert_no_error(outcome.error);
 }
