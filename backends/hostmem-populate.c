@@ -413,6 +413,19 @@ static void populate_end_rollback(const Populate *self)
     }
 }
 
+/* What was discarded of huge pages has no reservation any more, and where such
+ * pages are no file tells: what could not be had is taken for new. */
+static gboolean has_room(Populate *self, guint64 bytes, GError **error)
+{
+    g_autoptr(HmPreflight) pool = NULL;
+
+    if (self->backend->backing.kind != HM_MEM_HUGETLB) {
+        return hm_preflight_check(self->preflight, bytes, error);
+    }
+    pool = new_preflight(self->backend, FALSE);
+    return hm_preflight_check(pool, bytes, error);
+}
+
 /*
  * Replace the kernel's errno by the limit that was hit, where one can be
  * found.  What the engine gave back has to fit again.
@@ -430,8 +443,10 @@ static void populate_diagnose(Populate *self, const HmPreallocFailure *failure,
     if (self->rolled_back) {
         left = MAX(left, hm_range_list_total(self->holes));
     }
-    left = MIN(left, missing_bytes(self));
-    if (left && !hm_preflight_check(self->preflight, left, &limit)) {
+    if (self->backend->backing.kind != HM_MEM_HUGETLB) {
+        left = MIN(left, missing_bytes(self));
+    }
+    if (left && !has_room(self, left, &limit)) {
         g_clear_error(error);
         g_propagate_prefixed_error(error, g_steal_pointer(&limit),
                                    "preallocating memory failed: ");

@@ -15,7 +15,8 @@
  * of creation and destruction; hostmem-populate.c how memory is populated;
  * hostmem-discard.c how it is given back;
  * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
- * hostmem-place.c on which nodes pages ended up; hostmem-thp.c where
+ * hostmem-place.c on which nodes pages ended up; hostmem-secure.c how far
+ * memory is made sure without populating; hostmem-thp.c where
  * transparent huge pages come from.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
@@ -141,6 +142,21 @@ gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
                                    GCancellable *cancellable, GError **error);
 /** Whether it can be written to; the error says what cannot. */
 gboolean hm_backend_check_writable(HostmemBackend *self, GError **error);
+
+/* hostmem-secure.c */
+
+/**
+ * hm_backend_secure: make sure that a touch of a range will not fail, without
+ * populating it where there is another way.
+ *
+ * Reserves huge pages where reserve=on says so, and makes storage in files; of
+ * memory in a tmpfs it only finds out whether there is room.  What was done
+ * stays after a failure.
+ *
+ * Returns: FALSE as hostmem_backend_populate()
+ */
+gboolean hm_backend_secure(HostmemBackend *self, const HmRange *range,
+                           GCancellable *cancellable, GError **error);
 
 /* hostmem-prealloc.c */
 

@@ -15,6 +15,7 @@
  * What is discarded or populated for a request that fails half way has no
  * plugged block in it, so all of it can be discarded.
  */
+#include "backends/hostmem.h"
 #include "backends/virtio/virtio-mem.h"
 #include "util/align.h"
 #include "util/error.h"
@@ -194,14 +195,16 @@ static gboolean make_ready(HostmemVirtioMem *self, const HmRange *range,
                            GCancellable *cancellable, GError **error)
 {
     HostmemBackend *backend = hm_virtio_mem_backend(self);
+    gboolean ready =
+        self->prealloc
+            ? hostmem_backend_populate(backend, range->offset, range->length,
+                                       cancellable, error)
+            : hm_backend_secure(backend, range, cancellable, error);
 
-    if (!self->prealloc ||
-        hostmem_backend_populate(backend, range->offset, range->length,
-                                 cancellable, error)) {
-        return TRUE;
+    if (!ready) {
+        discard(self, range, NULL);
     }
-    discard(self, range, NULL);
-    return FALSE;
+    return ready;
 }
 
 /* Blocks enter and leave; memory, map and listeners change in one turn, which
