@@ -53,8 +53,7 @@ static HmEntry *find_device(HostmemRegistry *self, const char *id,
     HmEntry *entry = g_hash_table_lookup(self->by_path, path);
     g_autofree char *quoted = NULL;
 
-    if (entry && entry->kind == HM_SPEC_DEVICE &&
-        entry->state != HM_ENTRY_LEAVING) {
+    if (entry && entry->kind == HM_SPEC_DEVICE && !hm_entry_is_leaving(entry)) {
         return entry;
     }
     quoted = hm_error_quote(id);

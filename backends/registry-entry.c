@@ -41,7 +41,6 @@ HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec,
         hm_device_set_space(HOSTMEM_DEVICE(entry->object), registry->space);
     }
     entry->cancellable = g_cancellable_new();
-    entry->removals = g_array_new(FALSE, FALSE, sizeof(HmWaiter));
     g_hash_table_insert(registry->by_path, entry->path, entry);
     g_ptr_array_add(registry->entries, entry);
     return entry;
@@ -54,7 +53,6 @@ void hm_entry_free(gpointer data)
     g_clear_object(&entry->object);
     g_object_unref(entry->cancellable);
     g_clear_error(&entry->error);
-    g_array_unref(entry->removals);
     g_free(entry->path);
     g_free(entry);
 }
@@ -75,6 +73,11 @@ const char *hm_entry_noun(const HmEntry *entry)
 gboolean hm_entry_is_creating(const HmEntry *entry)
 {
     return entry->state == HM_ENTRY_CREATING;
+}
+
+gboolean hm_entry_is_leaving(const HmEntry *entry)
+{
+    return entry->state == HM_ENTRY_LEAVING || entry->removal_waits;
 }
 
 gboolean hm_entry_is_ready_object(const HmEntry *entry)
@@ -121,13 +124,13 @@ static void answer_add(HmEntry *entry, GError *error)
     }
 }
 
-static void answer_removals(HmEntry *entry)
+static void answer_removal(HmEntry *entry)
 {
-    for (guint i = 0; i < entry->removals->len; i++) {
-        const HmWaiter *waiter = &g_array_index(entry->removals, HmWaiter, i);
-        g_autoptr(GTask) task = hm_registry_new_task(
-            entry->registry, waiter, hostmem_registry_remove_async);
+    g_autoptr(GTask) task = NULL;
 
+    if (entry->removal_waits) {
+        task = hm_registry_new_task(entry->registry, &entry->removal,
+                                    hostmem_registry_remove_async);
         g_task_return_boolean(task, TRUE);
     }
 }
@@ -210,7 +213,7 @@ static void entry_failed(HmEntry *entry)
         error = cancelled_error(entry);
     }
     answer_add(entry, error);
-    answer_removals(entry);
+    answer_removal(entry);
     hm_entry_drop(entry);
 }
 
@@ -249,7 +252,7 @@ static void drop_and_tell(HmEntry *entry)
 static void leaving_done(HmEntry *entry)
 {
     answer_add(entry, cancelled_error(entry));
-    answer_removals(entry);
+    answer_removal(entry);
     drop_and_tell(entry);
 }
 
@@ -319,7 +322,8 @@ void hm_entry_remove(HmEntry *entry)
 
 void hm_entry_remove_async(HmEntry *entry, const HmWaiter *waiter)
 {
-    g_array_append_val(entry->removals, *waiter);
+    entry->removal = *waiter;
+    entry->removal_waits = TRUE;
     if (entry->state == HM_ENTRY_CREATING) {
         g_cancellable_cancel(entry->cancellable);
         return;

@@ -54,7 +54,8 @@ typedef struct {
 
     gboolean add_waits;
     HmWaiter add;
-    GArray *removals; /* (element-type HmWaiter) */
+    gboolean removal_waits;
+    HmWaiter removal;
 } HmEntry;
 
 /** An entry in CREATING, in the table; its path, (transfer full), is free. */
@@ -81,6 +82,8 @@ void hm_entry_settle(HmEntry *entry);
 /** "object" or "device", for messages. */
 const char *hm_entry_noun(const HmEntry *entry);
 gboolean hm_entry_is_creating(const HmEntry *entry);
+/** Also while its creation is being cancelled: then it is gone for others. */
+gboolean hm_entry_is_leaving(const HmEntry *entry);
 gboolean hm_entry_is_ready_object(const HmEntry *entry);
 gboolean hm_entry_is_ready_device(const HmEntry *entry);
 

@@ -254,7 +254,7 @@ static HmEntry *find_object_to_remove(HostmemRegistry *self, const char *id,
     HmEntry *entry = g_hash_table_lookup(self->by_path, path);
     g_autofree char *quoted = NULL;
 
-    if (entry && entry->state != HM_ENTRY_LEAVING) {
+    if (entry && !hm_entry_is_leaving(entry)) {
         return entry;
     }
     quoted = hm_error_quote(id);

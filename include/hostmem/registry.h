@@ -89,7 +89,8 @@ gboolean hostmem_registry_remove(HostmemRegistry *self, const char *id,
  * hostmem_registry_remove_async: the same, without waiting.
  *
  * An object that is still being created is cancelled instead; the call ends
- * when everything it had is given back.
+ * when everything it had is given back.  Meanwhile a second call ends with
+ * %HOSTMEM_ERROR_NOT_FOUND, as if the object were gone.
  */
 void hostmem_registry_remove_async(HostmemRegistry *self, const char *id,
                                    GAsyncReadyCallback callback,

@@ -154,6 +154,22 @@ def test_delete_cancels():
         assert other.execute("query-memdev") == []
 
 
+def test_one_of_two_deletions_finds_nothing():
+    with slow_hostmemd() as daemon:
+        deleters = [daemon.connect(), daemon.connect()]
+        start_add(daemon.qmp)
+        wait_until_populating(daemon)
+        numbers = [client.start("object-del", id="m0") for client in deleters]
+        answers = []
+        for client, number in zip(deleters, numbers):
+            try:
+                answers.append(client.finish(number))
+            except QmpError as error:
+                answers.append(error.desc)
+        answers.sort(key=str)
+        assert answers == ["object 'm0' not found", {}], answers
+
+
 def test_delete_out_of_band_cancels_ones_own():
     with slow_hostmemd() as daemon:
         client = daemon.connect(negotiate=False).negotiate("oob")

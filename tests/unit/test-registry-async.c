@@ -348,11 +348,12 @@ static void test_remove_twice_while_pending(void)
     add_up_to_gate(registry, &gate, &added);
     hostmem_registry_remove_async(registry, "m0", remove_done, &first);
     hostmem_registry_remove_async(registry, "m0", remove_done, &second);
+    wait_for(&second);
+    g_assert_error(second.error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND);
+    g_assert_cmpstr(second.error->message, ==, "object 'm0' not found");
     gate_open(&gate);
     wait_for(&first);
-    wait_for(&second);
     g_assert_no_error(first.error);
-    g_assert_no_error(second.error);
     wait_for(&added);
 }
 
