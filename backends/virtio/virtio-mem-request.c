@@ -366,12 +366,20 @@ static void end(HostmemVirtioMem *self)
     g_mutex_unlock(&self->request_lock);
 }
 
+static void pass_on_cancel(GCancellable *outer G_GNUC_UNUSED, gpointer inner)
+{
+    g_cancellable_cancel(inner);
+}
+
+/* A reset cancels too, and must not cancel what is the caller's. */
 static HostmemVirtioMemAnswer
 serve_in_turn(HostmemVirtioMem *self, const HostmemVirtioMemRequest *request,
-              HostmemVirtioMemState *result, GError **error)
+              HostmemVirtioMemState *result, GCancellable *outer,
+              GError **error)
 {
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     HostmemVirtioMemAnswer answer;
+    gulong handler = 0;
 
     if (in_callback(self)) {
         hm_set_error(error, HOSTMEM_ERROR_BUSY,
@@ -379,9 +387,15 @@ serve_in_turn(HostmemVirtioMem *self, const HostmemVirtioMemRequest *request,
                      "another one");
         return HOSTMEM_VIRTIO_MEM_BUSY;
     }
+    if (outer) {
+        handler =
+            g_cancellable_connect(outer, G_CALLBACK(pass_on_cancel),
+                                  g_object_ref(cancellable), g_object_unref);
+    }
     begin(self, cancellable);
     answer = serve(self, request, result, cancellable, error);
     end(self);
+    g_cancellable_disconnect(outer, handler);
     return answer;
 }
 
@@ -390,13 +404,23 @@ void hostmem_virtio_mem_request(HostmemVirtioMem *self,
                                 HostmemVirtioMemResponse *response,
                                 GError **error)
 {
+    hostmem_virtio_mem_request_cancellable(self, request, response, NULL,
+                                           error);
+}
+
+void hostmem_virtio_mem_request_cancellable(
+    HostmemVirtioMem *self, const HostmemVirtioMemRequest *request,
+    HostmemVirtioMemResponse *response, GCancellable *cancellable,
+    GError **error)
+{
     GError *why = NULL;
 
     g_return_if_fail(HOSTMEM_IS_VIRTIO_MEM(self) && request && response);
     g_return_if_fail(hm_object_is_complete(HOSTMEM_OBJECT(self)));
 
     *response = (HostmemVirtioMemResponse){0};
-    response->answer = serve_in_turn(self, request, &response->state, &why);
+    response->answer =
+        serve_in_turn(self, request, &response->state, cancellable, &why);
     hm_virtio_mem_count(self, response->answer, why);
     if (why) {
         g_propagate_error(error, why);

@@ -130,6 +130,16 @@ void hostmem_virtio_mem_request(HostmemVirtioMem *self,
                                 GError **error);
 
 /**
+ * hostmem_virtio_mem_request_cancellable: the same, for who may lose patience.
+ * @cancellable: (nullable): ends populating within a chunk: BUSY, with
+ *     %G_IO_ERROR_CANCELLED
+ */
+void hostmem_virtio_mem_request_cancellable(
+    HostmemVirtioMem *self, const HostmemVirtioMemRequest *request,
+    HostmemVirtioMemResponse *response, GCancellable *cancellable,
+    GError **error);
+
+/**
  * hostmem_virtio_mem_set_requested_size: how much the guest shall plug.
  * @size: bytes, a multiple of the block size, at most the region's
  *
