@@ -50,6 +50,7 @@ void hm_entry_free(gpointer data)
 {
     HmEntry *entry = data;
 
+    g_clear_pointer(&entry->watch, hm_device_watch_free);
     g_clear_object(&entry->object);
     g_object_unref(entry->cancellable);
     g_clear_error(&entry->error);
@@ -200,6 +201,11 @@ static void entry_ready(HmEntry *entry)
 {
     entry->state = HM_ENTRY_READY;
     entry->announced = TRUE;
+    if (HOSTMEM_IS_VIRTIO_MEM(entry->object)) {
+        entry->watch =
+            hm_device_watch_new(entry->registry, entry->registry->context,
+                                HOSTMEM_VIRTIO_MEM(entry->object));
+    }
     answer_add(entry, NULL);
     g_signal_emit_by_name(entry->registry, "added", entry->object);
 }
@@ -313,10 +319,19 @@ void hm_entry_create_async(HmEntry *entry, GCancellable *cancellable,
 
 /* Removing */
 
-void hm_entry_remove(HmEntry *entry)
+static void begin_leaving(HmEntry *entry)
 {
     entry->state = HM_ENTRY_LEAVING;
+    if (entry->watch) {
+        hm_device_watch_look(entry->watch);
+    }
+    g_clear_pointer(&entry->watch, hm_device_watch_free);
     g_signal_emit_by_name(entry->registry, "removed", entry->object);
+}
+
+void hm_entry_remove(HmEntry *entry)
+{
+    begin_leaving(entry);
     drop_and_tell(entry);
 }
 
@@ -328,7 +343,6 @@ void hm_entry_remove_async(HmEntry *entry, const HmWaiter *waiter)
         g_cancellable_cancel(entry->cancellable);
         return;
     }
-    entry->state = HM_ENTRY_LEAVING;
-    g_signal_emit_by_name(entry->registry, "removed", entry->object);
+    begin_leaving(entry);
     entry_leave(entry);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "backends/device-watch.h"
 #include "backends/device.h"
 #include "backends/object-spec.h"
 #include "backends/registry-private.h"
@@ -42,7 +43,8 @@ typedef struct {
     const char *id; /* the end of the path, also when the object has none */
     HostmemObject *object;
     HmEntryState state;
-    gboolean announced; /* "added" was emitted */
+    gboolean announced;   /* "added" was emitted */
+    HmDeviceWatch *watch; /* (nullable): of a READY device */
 
     GCancellable *cancellable; /* of the creation */
     GCancellable *outer;       /* (nullable): the caller's, passed on to it */

@@ -503,6 +503,12 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
     g_signal_new("removed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0, NULL,
                  NULL, NULL, G_TYPE_NONE, 1, HOSTMEM_TYPE_OBJECT);
+    g_signal_new("device-size-changed", HOSTMEM_TYPE_REGISTRY,
+                 G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 2,
+                 HOSTMEM_TYPE_DEVICE, G_TYPE_UINT64);
+    g_signal_new("device-resize-changed", HOSTMEM_TYPE_REGISTRY,
+                 G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 2,
+                 HOSTMEM_TYPE_DEVICE, HOSTMEM_TYPE_RESIZE_STATE);
     g_signal_new("device-deleted", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, G_TYPE_STRING,
                  G_TYPE_STRING);

@@ -25,10 +25,13 @@ G_BEGIN_DECLS
  * later, when the main context does.
  *
  * Signals, in the registry's thread: "added" and "removed" (HostmemObject*),
- * devices included; "device-deleted" (const char *id, nullable, const char
- * *path) when a device that was removed is gone, and its memdev free;
- * "job-changed" (HostmemJob*, HostmemJobStatus) for each change of a job of its
- * objects, in order, maybe later than the change itself.
+ * devices included; "device-size-changed" (HostmemDevice*, guint64 bytes
+ * plugged), of changes that follow fast the last one; "device-resize-changed"
+ * (HostmemDevice*, HostmemResizeState) when a resize begins, is reached, or has
+ * stalled, which is noticed within a second; "device-deleted" (const char *id,
+ * nullable, const char *path) when a device that was removed is gone, and its
+ * memdev free; "job-changed" (HostmemJob*, HostmemJobStatus) for each change of
+ * a job of its objects, in order, maybe later than the change itself.
  */
 #define HOSTMEM_TYPE_REGISTRY (hostmem_registry_get_type())
 typedef struct _HostmemRegistry HostmemRegistry;
