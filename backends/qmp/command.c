@@ -10,6 +10,14 @@ static const HmProp capabilities_rows[] = {
     {.name = "enable", .kind = HM_PROP_ANY, .type_name = "[QMPCapability]"},
 };
 
+static const HmProp device_del_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp device_list_properties_rows[] = {
+    {.name = "typename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
 static const HmProp job_rows[] = {
     {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
@@ -40,6 +48,18 @@ static const HmProp qom_list_types_rows[] = {
 
 static const HmProp qom_list_properties_rows[] = {
     {.name = "typename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+/* "addr" is INT64: an address from 2^63 on is its negative number. */
+static const HmProp virtio_mem_request_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "type",
+     .kind = HM_PROP_ENUM,
+     .flags = HM_PROP_REQUIRED,
+     .type = hm_qmp_virtio_mem_request_type,
+     .type_name = "VirtioMemRequestType"},
+    {.name = "addr", .kind = HM_PROP_INT64},
+    {.name = "nb-blocks", .kind = HM_PROP_UINT32, .max = G_MAXUINT16},
 };
 
 /* Return values */
@@ -116,6 +136,41 @@ static const HmQmpType type_memdev =
            {"prealloc-method", &hm_qmp_type_str, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 
+static const HmQmpType type_memory_device_kind = {
+    .kind = HM_QMP_ENUM,
+    .name = "MemoryDeviceInfoKind",
+    .values = (const char *const[]){"virtio-mem", NULL},
+};
+static const HmQmpType type_virtio_mem =
+    OBJECT("VirtioMEMDeviceInfo", {"id", &hm_qmp_type_str, TRUE},
+           {"memaddr", &hm_qmp_type_int}, {"requested-size", &hm_qmp_type_int},
+           {"size", &hm_qmp_type_int}, {"max-size", &hm_qmp_type_int},
+           {"block-size", &hm_qmp_type_int}, {"node", &hm_qmp_type_int},
+           {"memdev", &hm_qmp_type_str});
+static const HmQmpType type_memory_device =
+    OBJECT("MemoryDeviceInfo", {"type", &type_memory_device_kind},
+           {"data", &type_virtio_mem});
+static const HmQmpType type_memory_device_list = ARRAY_OF(type_memory_device);
+
+static const HmQmpType type_memory_info =
+    OBJECT("MemoryInfo", {"base-memory", &hm_qmp_type_int},
+           {"plugged-memory", &hm_qmp_type_int});
+
+static const HmQmpType type_virtio_mem_answer = {
+    .kind = HM_QMP_ENUM,
+    .name = "VirtioMemAnswer",
+    .values = hm_qmp_virtio_mem_answers,
+};
+static const HmQmpType type_virtio_mem_state = {
+    .kind = HM_QMP_ENUM,
+    .name = "VirtioMemState",
+    .values = hm_qmp_virtio_mem_states,
+};
+static const HmQmpType type_virtio_mem_response =
+    OBJECT("VirtioMemResponse", {"type", &type_virtio_mem_answer},
+           {"state", &type_virtio_mem_state, TRUE},
+           {"reason", &hm_qmp_type_str, TRUE});
+
 static const HmQmpType type_schema_member = OBJECT(
     "SchemaInfoMember", {"name", &hm_qmp_type_str},
     {"type", &hm_qmp_type_str, TRUE}, {"default", &hm_qmp_type_any, TRUE});
@@ -142,6 +197,12 @@ static const HmQmpType type_schema_list = ARRAY_OF(type_schema);
 #define ROWS(table) .rows = (table), .n_rows = G_N_ELEMENTS(table)
 
 static const HmQmpCommand commands[] = {
+    {"device-list-properties", hm_qmp_run_device_list_properties,
+     ROWS(device_list_properties_rows), &type_property_list, HM_QMP_OOB},
+    {"device_add", hm_qmp_run_device_add,
+     .flags = HM_QMP_OPTIONS | HM_QMP_DEVICE},
+    {"device_del", hm_qmp_run_device_del, ROWS(device_del_rows),
+     .flags = HM_QMP_OOB},
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
     {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
      .flags = HM_QMP_OOB},
@@ -164,6 +225,10 @@ static const HmQmpCommand commands[] = {
     {"query-jobs", hm_qmp_run_query_jobs, NULL, 0, &type_job_list, HM_QMP_OOB},
     {"query-memdev", hm_qmp_run_query_memdev, NULL, 0, &type_memdev_list,
      HM_QMP_OOB},
+    {"query-memory-devices", hm_qmp_run_query_memory_devices, NULL, 0,
+     &type_memory_device_list, HM_QMP_OOB},
+    {"query-memory-size-summary", hm_qmp_run_query_memory_size_summary, NULL, 0,
+     &type_memory_info, HM_QMP_OOB},
     {"query-qmp-schema", hm_qmp_run_query_schema, NULL, 0, &type_schema_list,
      HM_QMP_OOB},
     {"query-status", hm_qmp_run_query_status, NULL, 0, &type_status,
@@ -171,6 +236,9 @@ static const HmQmpCommand commands[] = {
     {"query-version", hm_qmp_run_query_version, NULL, 0, &type_version,
      HM_QMP_OOB},
     {"quit", hm_qmp_run_quit, .flags = HM_QMP_OOB},
+    {"system_reset", hm_qmp_run_system_reset, .flags = HM_QMP_OOB},
+    {"virtio-mem-request", hm_qmp_run_virtio_mem_request,
+     ROWS(virtio_mem_request_rows), &type_virtio_mem_response},
 };
 
 const HmQmpCommand *hm_qmp_commands(guint *n)

@@ -9,6 +9,7 @@ typedef enum {
     HM_QMP_OOB = 1 << 0,         /* safe beside the session's own commands */
     HM_QMP_NEGOTIATION = 1 << 1, /* also before negotiation is complete */
     HM_QMP_OPTIONS = 1 << 2,     /* the arguments are an object's options */
+    HM_QMP_DEVICE = 1 << 3,      /* those are a device's */
 } HmQmpCommandFlags;
 
 /** A command: one row says all about it. */
@@ -28,10 +29,24 @@ const HmQmpCommand *hm_qmp_command_find(const char *name);
 
 /* What the rows run, by file. */
 
+/* commands-device.c */
+void hm_qmp_run_device_add(HmQmpCall *call);
+void hm_qmp_run_device_del(HmQmpCall *call);
+void hm_qmp_run_device_list_properties(HmQmpCall *call);
+
 /* commands-job.c */
 void hm_qmp_run_job_cancel(HmQmpCall *call);
 void hm_qmp_run_job_dismiss(HmQmpCall *call);
 void hm_qmp_run_query_jobs(HmQmpCall *call);
+
+/* commands-memory.c */
+extern const char *const hm_qmp_virtio_mem_answers[];
+extern const char *const hm_qmp_virtio_mem_states[];
+GType hm_qmp_virtio_mem_request_type(void);
+void hm_qmp_run_query_memory_devices(HmQmpCall *call);
+void hm_qmp_run_query_memory_size_summary(HmQmpCall *call);
+void hm_qmp_run_system_reset(HmQmpCall *call);
+void hm_qmp_run_virtio_mem_request(HmQmpCall *call);
 
 /* commands-object.c */
 void hm_qmp_run_object_add(HmQmpCall *call);

@@ -88,7 +88,7 @@ void hm_qmp_run_qom_get(HmQmpCall *call)
     if (!find_node(call, &node)) {
         return;
     }
-    if (node.kind == HM_QOM_OBJECT) {
+    if (node.object) {
         get_of_object(call, node.object);
         return;
     }
@@ -169,7 +169,7 @@ void hm_qmp_run_qom_set(HmQmpCall *call)
     if (!find_node(call, &node)) {
         return;
     }
-    if (node.kind == HM_QOM_OBJECT) {
+    if (node.object) {
         set_of_object(call, node.object);
     } else {
         refuse_set_of_container(call, &node);
@@ -214,30 +214,10 @@ void hm_qmp_run_qom_list_types(HmQmpCall *call)
     hm_qmp_call_return(call, list);
 }
 
-static json_t *list_class(GObjectClass *klass)
-{
-    g_autoptr(GPtrArray) rows = hm_props_list(klass);
-    json_t *list = json_array();
-
-    for (guint i = 0; i < rows->len; i++) {
-        const HmProp *row = g_ptr_array_index(rows, i);
-        g_autofree char *type = hm_prop_type_name(row);
-        json_t *entry = hm_qom_describe(row->name, type, row->description);
-
-        if (g_str_equal(row->name, "type")) {
-            json_array_insert_new(list, 0, entry);
-        } else {
-            json_array_append_new(list, entry);
-        }
-    }
-    return list;
-}
-
 void hm_qmp_run_qom_list_properties(HmQmpCall *call)
 {
     const char *name = hm_qmp_call_string(call, "typename");
     const HmObjectType *type = hm_object_type_find(name);
-    g_autoptr(GTypeClass) klass = NULL;
 
     if (!type) {
         g_autofree char *quoted = hm_error_quote(name);
@@ -248,6 +228,5 @@ void hm_qmp_run_qom_list_properties(HmQmpCall *call)
         hm_qmp_call_fail(call, error);
         return;
     }
-    klass = g_type_class_ref(type->get_type());
-    hm_qmp_call_return(call, list_class(G_OBJECT_CLASS(klass)));
+    hm_qmp_call_return(call, hm_qom_list_type(type));
 }

@@ -21,7 +21,8 @@ static const HmQmpType type_job_change = {
 };
 
 static const char *const shutdown_causes[] = {
-    "none", "host-error", "host-qmp-quit", "host-signal", NULL};
+    "none",        "host-error", "host-qmp-quit", "host-qmp-system-reset",
+    "host-signal", NULL};
 
 static const HmQmpType type_shutdown_cause = {
     .kind = HM_QMP_ENUM,
@@ -54,10 +55,65 @@ static const HmQmpType type_progress = {
     .members = progress_members,
 };
 
+const HmQmpType hm_qmp_type_resize_state = {
+    .kind = HM_QMP_ENUM,
+    .name = "MemoryDeviceResizeState",
+    .values = (const char *const[]){"reached", "running", "stalled", NULL},
+};
+
+static const HmQmpMember deleted_members[] = {
+    {"device", &hm_qmp_type_str, TRUE},
+    {"path", &hm_qmp_type_str},
+    {NULL},
+};
+
+static const HmQmpType type_deleted = {
+    .kind = HM_QMP_OBJECT,
+    .name = "DeviceDeletedEvent",
+    .members = deleted_members,
+};
+
+static const HmQmpMember size_members[] = {
+    {"id", &hm_qmp_type_str, TRUE},
+    {"size", &hm_qmp_type_int},
+    {"qom-path", &hm_qmp_type_str},
+    {NULL},
+};
+
+static const HmQmpType type_size = {
+    .kind = HM_QMP_OBJECT,
+    .name = "MemoryDeviceSizeChangeEvent",
+    .members = size_members,
+};
+
+static const HmQmpMember resize_members[] = {
+    {"id", &hm_qmp_type_str, TRUE},
+    {"qom-path", &hm_qmp_type_str},
+    {"state", &hm_qmp_type_resize_state},
+    {"requested-size", &hm_qmp_type_int},
+    {"size", &hm_qmp_type_int},
+    {"ack-count", &hm_qmp_type_int},
+    {"nack-count", &hm_qmp_type_int},
+    {"busy-count", &hm_qmp_type_int},
+    {"error-count", &hm_qmp_type_int},
+    {"last-reason", &hm_qmp_type_str, TRUE},
+    {NULL},
+};
+
+static const HmQmpType type_resize = {
+    .kind = HM_QMP_OBJECT,
+    .name = "MemoryDeviceResizeEvent",
+    .members = resize_members,
+};
+
 static const HmQmpEvent events[] = {
+    {HM_QMP_EVENT_DELETED, &type_deleted},
     {HM_QMP_EVENT_JOB, &type_job_change},
     {HM_QMP_EVENT_PROGRESS, &type_progress},
+    {HM_QMP_EVENT_RESET, &type_shutdown},
+    {HM_QMP_EVENT_RESIZE, &type_resize},
     {HM_QMP_EVENT_SHUTDOWN, &type_shutdown},
+    {HM_QMP_EVENT_SIZE, &type_size},
 };
 
 const HmQmpEvent *hm_qmp_events(guint *n)

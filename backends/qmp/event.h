@@ -9,12 +9,19 @@ typedef struct {
     const HmQmpType *data;
 } HmQmpEvent;
 
+#define HM_QMP_EVENT_DELETED  "DEVICE_DELETED"
 #define HM_QMP_EVENT_JOB      "JOB_STATUS_CHANGE"
 #define HM_QMP_EVENT_PROGRESS "MEMORY_PREALLOC_PROGRESS"
+#define HM_QMP_EVENT_RESET    "RESET"
+#define HM_QMP_EVENT_RESIZE   "MEMORY_DEVICE_RESIZE"
 #define HM_QMP_EVENT_SHUTDOWN "SHUTDOWN"
+#define HM_QMP_EVENT_SIZE     "MEMORY_DEVICE_SIZE_CHANGE"
 
 /** QEMU's JobStatus, those of its words that a job here comes to. */
 extern const HmQmpType hm_qmp_type_job_status;
+
+/** HostmemResizeState; its values are the names, in that order. */
+extern const HmQmpType hm_qmp_type_resize_state;
 
 /** The rows of all events; *@n says how many. */
 const HmQmpEvent *hm_qmp_events(guint *n);

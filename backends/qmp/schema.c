@@ -196,9 +196,22 @@ static void add_row(Schema *self, json_t *members, const HmProp *row)
                !(row->flags & HM_PROP_REQUIRED));
 }
 
-/* object-add */
+/* object-add and device_add */
 
-/* What the command takes besides "qom-type" and "id", which all types have. */
+typedef struct {
+    const char *name;
+    const char *tag;
+    const char *tag_type;
+    gboolean (*makes)(const HmObjectType *type);
+    gboolean unnamed; /* "id" may be left out */
+} Options;
+
+static const Options object_options = {
+    "ObjectOptions", "qom-type", "ObjectType", hm_object_type_is_object, FALSE};
+static const Options device_options = {"DeviceOptions", "driver", "DeviceType",
+                                       hm_object_type_is_device, TRUE};
+
+/* What the command takes besides the tag and "id", which all types have. */
 static const char *add_options_of_type(Schema *self, const HmObjectType *type)
 {
     g_autofree char *text = g_strdup_printf("%s-options", type->name);
@@ -219,10 +232,10 @@ static const char *add_options_of_type(Schema *self, const HmObjectType *type)
     return add_object(self, name, members);
 }
 
-static const char *add_options(Schema *self)
+static const char *add_options(Schema *self, const Options *options)
 {
-    const char *tag_type = g_intern_static_string("ObjectType");
-    const char *name = g_intern_static_string("ObjectOptions");
+    const char *tag_type = g_intern_static_string(options->tag_type);
+    const char *name = g_intern_static_string(options->name);
     json_t *variants = json_array();
     json_t *cases = json_array();
     json_t *members = json_array();
@@ -230,7 +243,7 @@ static const char *add_options(Schema *self)
     const HmObjectType *types = hm_object_types(&n);
 
     for (guint i = 0; i < n; i++) {
-        if (hm_object_type_is_object(&types[i])) {
+        if (options->makes(&types[i])) {
             json_array_append_new(cases, json_string(types[i].name));
             json_array_append_new(
                 variants, json_pack("{s:s,s:s}", "case", types[i].name, "type",
@@ -239,12 +252,13 @@ static const char *add_options(Schema *self)
     }
     begin(self, tag_type);
     add_enum(self, tag_type, cases);
-    add_member(members, "qom-type", tag_type, FALSE);
-    add_member(members, "id", add_type(self, &hm_qmp_type_str), FALSE);
+    add_member(members, options->tag, tag_type, FALSE);
+    add_member(members, "id", add_type(self, &hm_qmp_type_str),
+               options->unnamed);
     begin(self, name);
     add_entry(self, json_pack("{s:s,s:s,s:o,s:s,s:o}", "name", name,
                               "meta-type", "object", "members", members, "tag",
-                              "qom-type", "variants", variants));
+                              options->tag, "variants", variants));
     return name;
 }
 
@@ -257,7 +271,9 @@ static const char *add_arguments(Schema *self, const HmQmpCommand *command)
     json_t *members;
 
     if (command->flags & HM_QMP_OPTIONS) {
-        return add_options(self);
+        return add_options(self, command->flags & HM_QMP_DEVICE
+                                     ? &device_options
+                                     : &object_options);
     }
     if (!command->n_rows) {
         return add_empty_object(self);

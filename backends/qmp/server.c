@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/job.h"
+#include "backends/qmp/device-events.h"
 #include "backends/qmp/door.h"
 #include "backends/qmp/event.h"
 #include "backends/qmp/server.h"
@@ -23,6 +24,7 @@ struct _HostmemQmpServer {
     HmQmpParser *parser;
     HmQmpProgress *progress;
     HmQmpWork *work;
+    HmQmpDeviceEvents *device_events;
     gboolean said_goodbye;
 };
 
@@ -64,6 +66,7 @@ static void hostmem_qmp_server_finalize(GObject *object)
     hm_qmp_parser_free(self->parser);
     hm_qmp_progress_free(self->progress);
     hm_qmp_work_free(self->work);
+    hm_qmp_device_events_free(self->device_events);
     g_main_context_unref(self->context);
     g_object_unref(self->registry);
     G_OBJECT_CLASS(hostmem_qmp_server_parent_class)->finalize(object);
@@ -112,6 +115,7 @@ HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry)
     self->registry = g_object_ref(registry);
     g_signal_connect_object(registry, "job-changed", G_CALLBACK(on_job_changed),
                             self, 0);
+    self->device_events = hm_qmp_device_events_new(self, registry);
     return self;
 }
 
@@ -237,6 +241,7 @@ void hm_qmp_server_say_goodbye(HostmemQmpServer *self, const char *reason)
     hm_qmp_work_cancel_all(self->work);
     if (!self->said_goodbye) {
         self->said_goodbye = TRUE;
+        hm_qmp_device_events_flush(self->device_events);
         hm_qmp_server_emit(
             self, HM_QMP_EVENT_SHUTDOWN,
             json_pack("{s:b,s:s}", "guest", FALSE, "reason", reason));

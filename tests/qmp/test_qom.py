@@ -67,7 +67,7 @@ def test_bare_id_is_a_path():
 
 def test_paths_that_lead_nowhere():
     paths = ["/objects/nosuch", "nosuch", "/m0", "/objects/m0/x", "",
-             "/machine", "objects/m0/x/y"]
+             "/machine/x", "/machine/peripheral/m0", "objects/m0/x/y"]
     with objects(RAM) as daemon:
         for path in paths:
             for command in "qom-get", "qom-set", "qom-list":
