@@ -34,6 +34,11 @@ static const Row rows[] = {
      "Create a memory backend or a thread-context; may be\n"
      "repeated.  The value may be JSON.  '-object help' lists\n"
      "the types, '-object TYPE,help' the properties of one."},
+    {"-device", 0, "DRIVER,memdev=ID[,id=ID][,PROPERTY=VALUE]...", LIST,
+     FIELD(devices),
+     "Create a virtio-mem device on a memory backend, after all\n"
+     "objects; may be repeated.  '-device help' lists the\n"
+     "drivers, '-device DRIVER,help' the properties of one."},
     {.help = "Control"},
     {"-qmp", 0, "ADDRESS", LIST, FIELD(qmp),
      "Serve QMP on unix:PATH[,server=on][,wait=off],\n"
@@ -214,7 +219,8 @@ static gboolean check(const HmOptions *options, GError **error)
                       options->run ? "the command has standard input and output"
                                    : "a background process has neither");
     }
-    if (!is_info(options) && !options->objects->len && !options->qmp->len) {
+    if (!is_info(options) && !options->objects->len && !options->devices->len &&
+        !options->qmp->len) {
         return refuse(error, "nothing to do: give -object or -qmp; try --help");
     }
     return TRUE;
@@ -224,6 +230,7 @@ static HmOptions *options_new(void)
 {
     HmOptions *options = g_new0(HmOptions, 1);
     options->objects = g_ptr_array_new_with_free_func(g_free);
+    options->devices = g_ptr_array_new_with_free_func(g_free);
     options->qmp = g_ptr_array_new_with_free_func(g_free);
     return options;
 }
@@ -249,6 +256,7 @@ HmOptions *hm_options_parse(char **argv, GError **error)
 void hm_options_free(HmOptions *options)
 {
     g_ptr_array_unref(options->objects);
+    g_ptr_array_unref(options->devices);
     g_ptr_array_unref(options->qmp);
     g_free(options->name);
     g_free(options->pidfile);

@@ -251,8 +251,8 @@ static gboolean start(Daemon *self, GError **error)
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
-    hm_startup_async(self->registry, self->options->objects, self->starting,
-                     on_started, self);
+    hm_startup_async(self->registry, self->options, self->starting, on_started,
+                     self);
     return TRUE;
 }
 

@@ -3,6 +3,7 @@
 
 typedef struct {
     GPtrArray *texts; /* in the order of creation */
+    guint n_objects;  /* that many of them; devices follow */
     guint next;
 } Startup;
 
@@ -31,28 +32,48 @@ static void append_if(GPtrArray *to, GPtrArray *from, gboolean contexts)
     }
 }
 
-static Startup *startup_new(GPtrArray *objects)
+static Startup *startup_new(const HmOptions *options)
 {
     Startup *self = g_new0(Startup, 1);
 
     self->texts = g_ptr_array_new_with_free_func(g_free);
-    append_if(self->texts, objects, TRUE);
-    append_if(self->texts, objects, FALSE);
+    append_if(self->texts, options->objects, TRUE);
+    append_if(self->texts, options->objects, FALSE);
+    self->n_objects = self->texts->len;
+    for (guint i = 0; i < options->devices->len; i++) {
+        g_ptr_array_add(self->texts, g_strdup(options->devices->pdata[i]));
+    }
     return self;
 }
 
+static gboolean is_device(const Startup *self)
+{
+    return self->next >= self->n_objects;
+}
+
 static void create_next(GTask *task);
+
+static gboolean finish(const Startup *self, HostmemRegistry *registry,
+                       GAsyncResult *result, GError **error)
+{
+    if (is_device(self)) {
+        return hostmem_registry_add_device_finish(registry, result, error) !=
+               NULL;
+    }
+    return hostmem_registry_add_finish(registry, result, error) != NULL;
+}
 
 static void on_created(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
     Startup *self = g_task_get_task_data(task);
+    HostmemRegistry *registry = HOSTMEM_REGISTRY(source);
     GError *error = NULL;
 
-    if (!hostmem_registry_add_finish(HOSTMEM_REGISTRY(source), result,
-                                     &error)) {
+    if (!finish(self, registry, result, &error)) {
         g_prefix_error(&error,
-                       "-object %s: ", (char *)self->texts->pdata[self->next]);
+                       "-%s %s: ", is_device(self) ? "device" : "object",
+                       (char *)self->texts->pdata[self->next]);
         g_task_return_error(task, error);
         return;
     }
@@ -70,18 +91,24 @@ static void create_next(GTask *task)
         g_object_unref(task);
         return;
     }
+    if (is_device(self)) {
+        hostmem_registry_add_device_async(
+            g_task_get_source_object(task), self->texts->pdata[self->next],
+            g_task_get_cancellable(task), on_created, task);
+        return;
+    }
     hostmem_registry_add_async(g_task_get_source_object(task),
                                self->texts->pdata[self->next],
                                g_task_get_cancellable(task), on_created, task);
 }
 
-void hm_startup_async(HostmemRegistry *registry, GPtrArray *objects,
+void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
                       GCancellable *cancellable, GAsyncReadyCallback callback,
                       gpointer user_data)
 {
     GTask *task = g_task_new(registry, cancellable, callback, user_data);
 
-    g_task_set_task_data(task, startup_new(objects), startup_free);
+    g_task_set_task_data(task, startup_new(options), startup_free);
     create_next(task);
 }
 

@@ -55,21 +55,46 @@ static gboolean check_threads(GError **error)
     return TRUE;
 }
 
-/* Sets @text when one -object value asks for help instead of memory. */
-static gboolean find_object_help(const char *value, char **text, GError **error)
+/* An option that makes things, and has help of its own. */
+typedef struct {
+    const char *option;
+    char *(*help)(const char *type);
+    const char *before; /* what an error says before the type, and after */
+    const char *after;
+} Maker;
+
+static const Maker object_maker = {
+    "-object", hostmem_object_types_help,
+    "Parameter 'qom-type' does not accept value ", ""};
+static const Maker device_maker = {"-device", hostmem_device_types_help,
+                                   "Device ", " not found"};
+
+/* Sets @text when a value asks for help instead of memory. */
+static gboolean find_help(const Maker *maker, const char *value, char **text,
+                          GError **error)
 {
     const char *comma = strchr(value, ',');
 
     if (g_str_equal(value, "help") || g_str_equal(value, "?")) {
-        *text = hostmem_object_types_help(NULL);
+        *text = maker->help(NULL);
     } else if (g_strcmp0(comma, ",help") == 0 || g_strcmp0(comma, ",?") == 0) {
         g_autofree char *type = g_strndup(value, comma - value);
-        *text = hostmem_object_types_help(type);
+        *text = maker->help(type);
         if (!*text) {
             g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND,
-                        "-object %s: Parameter 'qom-type' does not accept "
-                        "value '%s'",
-                        value, type);
+                        "%s %s: %s'%s'%s", maker->option, value, maker->before,
+                        type, maker->after);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean find_help_in(const Maker *maker, GPtrArray *values, char **text,
+                             GError **error)
+{
+    for (guint i = 0; i < values->len && !*text; i++) {
+        if (!find_help(maker, values->pdata[i], text, error)) {
             return FALSE;
         }
     }
@@ -87,12 +112,8 @@ static gboolean find_information(const HmOptions *options, char **text,
     } else if (options->print_capabilities) {
         *text = hostmem_capabilities();
     }
-    for (guint i = 0; i < options->objects->len && !*text; i++) {
-        if (!find_object_help(options->objects->pdata[i], text, error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
+    return find_help_in(&object_maker, options->objects, text, error) &&
+           find_help_in(&device_maker, options->devices, text, error);
 }
 
 static void set_process_name(const char *name)

@@ -11,6 +11,7 @@
 
 typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
+    GPtrArray *devices; /* (element-type utf8): each -device, as written */
     GPtrArray *qmp;     /* (element-type utf8): each -qmp, as written */
     char *name;
     char *pidfile;
@@ -111,16 +112,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmDoors, hm_doors_free)
  */
 int hm_serve(const HmOptions *options, int ready_fd);
 
-/* The objects of the command line: hostmemd-startup.c */
+/* The objects and devices of the command line: hostmemd-startup.c */
 
 /**
- * hm_startup_async: create objects one after the other.
- * @objects: (element-type utf8): as hostmem_registry_add() takes them
+ * hm_startup_async: create what -object and -device ask for, one by one.
  *
- * Each thread-context comes first, otherwise the order is kept.  Stops at the
- * first that fails; the ones before it stay.
+ * Each thread-context comes first, and devices come after all objects,
+ * otherwise the order is kept.  Stops at the first that fails; the ones before
+ * it stay.
  */
-void hm_startup_async(HostmemRegistry *registry, GPtrArray *objects,
+void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
                       GCancellable *cancellable, GAsyncReadyCallback callback,
                       gpointer user_data);
 /** Returns: FALSE with the creation's error, "-object TEXT: " before it */
