@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <sched.h>
 #include "bench.h"
 
 /*
@@ -61,7 +62,7 @@ gint64 bench_qemu_serve(BenchQemu *self,
 gboolean bench_qemu_fill(BenchQemu *self, guint64 addr, guint64 length,
                          GError **error);
 
-/* What is measured: bench-plug.c */
+/* Two devices with the same memory: bench-side.c */
 
 /** The memory of a device. */
 typedef struct {
@@ -69,16 +70,72 @@ typedef struct {
     gboolean pool;    /* of huge pages */
 } BenchPlugMemory;
 
+typedef struct {
+    HostmemBackend *backend;
+    HostmemVirtioMem *device;
+    BenchQemu *qemu; /* (nullable) */
+} BenchDevices;
+
+/** Make a device of ours; @self is zeroes. */
+gboolean bench_devices_init(BenchDevices *self, const BenchOptions *options,
+                            const BenchPlugMemory *memory, gboolean prealloc,
+                            GError **error);
+/** Make one of QEMU too. */
+gboolean bench_devices_add_qemu(BenchDevices *self, const BenchOptions *options,
+                                const BenchPlugMemory *memory,
+                                gboolean prealloc, GError **error);
+void bench_devices_clear(BenchDevices *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BenchDevices, bench_devices_clear)
+
+/** Who does the work; arrays are of HostmemVirtioMemRequest. */
+typedef struct {
+    /* Nanoseconds that requests take; -1 with @error. */
+    gint64 (*serve)(BenchDevices *self, const GArray *requests, GError **error);
+    /* Write to all of a range that is plugged. */
+    gboolean (*fill)(BenchDevices *self, const HostmemVirtioMemRequest *range,
+                     GError **error);
+    /* (nullable): gives memory back in place of UNPLUG requests. */
+    gint64 (*discard)(BenchDevices *self, const GArray *ranges, GError **error);
+} BenchSide;
+
+extern const BenchSide bench_side_ours;
+extern const BenchSide bench_side_ours_by_list;
+extern const BenchSide bench_side_qemu;
+extern const BenchSide bench_side_by_hand;
+
+/* A thread that runs on another CPU than this one: bench-spinner.c */
+
+typedef struct {
+    GThread *thread; /* NULL: there is no other CPU */
+    gint stop;
+    int cpu;
+    cpu_set_t before; /* what this thread may use */
+} BenchSpinner;
+
+/** Start it, and stay on this CPU until bench_spinner_clear(). */
+void bench_spinner_start(BenchSpinner *self);
+void bench_spinner_clear(BenchSpinner *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BenchSpinner, bench_spinner_clear)
+
+/* What is measured: bench-plug.c */
+
 typedef enum {
     BENCH_PLUG_QEMU,
     BENCH_PLUG_BY_HAND, /* the same memory, one discarding call per block */
 } BenchPlugOpponent;
 
-/** Requests that are measured. */
+/** How every second block is given back. */
+typedef enum {
+    BENCH_PLUG_CONTIGUOUS, /* all blocks are, with a request for each length */
+    BENCH_PLUG_ALL,        /* by one UNPLUG_ALL */
+    BENCH_PLUG_RANGES,     /* by one call of libhostmem, without the device */
+} BenchPlugScatter;
+
+/** What is measured. */
 typedef struct {
     const char *name;
-    guint64 length;     /* bytes of a request */
-    gboolean scattered; /* every second block, and one UNPLUG_ALL */
+    guint64 length; /* bytes that are plugged at once */
+    BenchPlugScatter scatter;
 } BenchPlugWork;
 
 typedef struct {

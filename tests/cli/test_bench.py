@@ -475,9 +475,12 @@ def test_plug_has_a_roof_where_it_populates():
 
 def test_unplug_of_scattered_blocks_has_two_opponents():
     found = report("unplug", *QUICK)
-    results = measured(found, "every second 2 MiB")
+    results = measured(found, "every second 2 MiB by UNPLUG_ALL")
     assert {result["against"] for result in results} == {
         "QEMU", "a call a block"}
+    by_list = measured(found, "every second 2 MiB by a list")
+    assert {result["against"] for result in by_list} == {"a call a block"}
+    results += by_list
     for result in results:
         assert (result["size"], result["requests"]) == (2 * MIB, 1), result
 
