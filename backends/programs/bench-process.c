@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -41,12 +42,21 @@ static void fill_signals(sigset_t *set)
     }
 }
 
+void bench_process_die_with(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* It may have died before that. */
+    if (getppid() != parent) {
+        _exit(EXIT_FAILURE);
+    }
+}
+
 /* In the child, after fork. */
-static void prepare_child(G_GNUC_UNUSED gpointer data)
+static void prepare_child(gpointer parent)
 {
     sigset_t set;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bench_process_die_with(GPOINTER_TO_INT(parent));
     fill_signals(&set);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
@@ -106,9 +116,9 @@ static gboolean process_spawn(Process *self, const char *const *argv,
                               GError **error)
 {
     if (!g_spawn_async_with_pipes_and_fds(
-            NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, NULL,
-            self->in, self->out, self->err, NULL, NULL, 0, &self->pid, NULL,
-            NULL, NULL, error)) {
+            NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, prepare_child,
+            GINT_TO_POINTER(getpid()), self->in, self->out, self->err, NULL,
+            NULL, 0, &self->pid, NULL, NULL, NULL, error)) {
         return FALSE;
     }
     self->ended = syscall(SYS_pidfd_open, self->pid, 0);

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -30,9 +29,9 @@ struct BenchQtest {
 };
 
 /* In the child, after fork. */
-static void prepare_child(G_GNUC_UNUSED gpointer data)
+static void prepare_child(gpointer parent)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bench_process_die_with(GPOINTER_TO_INT(parent));
 }
 
 /* Takes @theirs, their end of the socket. */
@@ -43,9 +42,9 @@ static gboolean spawn(BenchQtest *self, const char *const *argv, int theirs,
     const int targets[] = {QTEST_FD, BENCH_QTEST_RAM_FD};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     gboolean spawned = g_spawn_async_with_pipes_and_fds(
-        NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, prepare_child, NULL, null,
-        null, self->messages, sources, targets, G_N_ELEMENTS(sources),
-        &self->pid, NULL, NULL, NULL, error);
+        NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, prepare_child,
+        GINT_TO_POINTER(getpid()), null, null, self->messages, sources, targets,
+        G_N_ELEMENTS(sources), &self->pid, NULL, NULL, NULL, error);
 
     close(theirs);
     close(null);

@@ -418,6 +418,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchProgress, bench_progress_free)
 gint64 bench_process_run(const char *const *argv, const char *input,
                          const char *remove, GError **error);
 
+/** For a child between fork and exec: the kernel kills it when @parent dies. */
+void bench_process_die_with(pid_t parent);
+
 /* What there is to do; (transfer full) each: bench-{grid,compare,plug}.c */
 
 BenchReport *bench_grid_run(const BenchOptions *options);
