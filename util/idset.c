@@ -135,16 +135,6 @@ gboolean hm_idset_is_empty(const HmIdset *self)
     return hm_idset_count(self) == 0;
 }
 
-gboolean hm_idset_equal(const HmIdset *a, const HmIdset *b)
-{
-    HM_IDSET_FOREACH (a, id) {
-        if (!hm_idset_contains(b, id)) {
-            return FALSE;
-        }
-    }
-    return hm_idset_count(a) == hm_idset_count(b);
-}
-
 guint hm_idset_count(const HmIdset *self)
 {
     return (guint)hm_bitmap_count(self->bits, 0, hm_bitmap_size(self->bits));

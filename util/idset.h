@@ -28,7 +28,6 @@ void hm_idset_add(HmIdset *self, guint id);
 void hm_idset_remove(HmIdset *self, guint id);
 gboolean hm_idset_contains(const HmIdset *self, guint id);
 gboolean hm_idset_is_empty(const HmIdset *self);
-gboolean hm_idset_equal(const HmIdset *a, const HmIdset *b);
 guint hm_idset_count(const HmIdset *self);
 /** Keep what is in both; add what is in @other. */
 void hm_idset_intersect(HmIdset *self, const HmIdset *other);

@@ -150,25 +150,6 @@ const char *hm_keyval_get(const HmKeyval *self, const char *key)
     return NULL;
 }
 
-static gboolean is_help(const char *word)
-{
-    return g_str_equal(word, "help") || g_str_equal(word, "?");
-}
-
-gboolean hm_keyval_wants_help(const HmKeyval *self)
-{
-    for (guint i = 0; i < self->parts->len; i++) {
-        const Part *part = g_ptr_array_index(self->parts, i);
-
-        if (part->value ? g_strcmp0(part->key, self->implied_key) == 0 &&
-                              is_help(part->value)
-                        : is_help(part->key)) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
 /* Parts to groups */
 
 static void group_free(gpointer data)

@@ -28,8 +28,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmKeyval, hm_keyval_free)
 
 /** (transfer none) (nullable): a scalar's value; the last one counts. */
 const char *hm_keyval_get(const HmKeyval *self, const char *key);
-/** Whether "help" or "?" was among the parts, or the value of implied key. */
-gboolean hm_keyval_wants_help(const HmKeyval *self);
 
 /** (transfer none) (nullable): the first key of a value that has no row. */
 const char *hm_keyval_find_unknown(const HmKeyval *self,

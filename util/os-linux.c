@@ -59,11 +59,6 @@ int hm_os_unmap(void *addr, gsize length)
     return result(munmap(addr, length));
 }
 
-int hm_os_protect(void *addr, gsize length, int prot)
-{
-    return result(mprotect(addr, length, prot));
-}
-
 int hm_os_advise(void *addr, gsize length, int advice)
 {
     return result(madvise(addr, length, advice));
@@ -112,11 +107,6 @@ int hm_os_bind(void *addr, gsize length, int mode, const HmIdset *nodes,
 int hm_os_page_nodes(void *const *pages, gsize n, int *nodes)
 {
     return result(move_pages(0, n, (void **)pages, NULL, nodes, 0));
-}
-
-int hm_os_incore(void *addr, gsize length, guint8 *vector)
-{
-    return result(mincore(addr, length, vector));
 }
 
 static void add_populated(HmRangeList *ranges, guint64 base, guint64 start,

@@ -28,7 +28,6 @@
 int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
               guint64 offset, void **addrp);
 int hm_os_unmap(void *addr, gsize length);
-int hm_os_protect(void *addr, gsize length, int prot);
 /** madvise(2); not retried on EINTR or EAGAIN.  A length of 0 only asks
  * whether this kernel knows the advice: EINVAL when not. */
 int hm_os_advise(void *addr, gsize length, int advice);
@@ -42,8 +41,6 @@ int hm_os_bind(void *addr, gsize length, int mode, const HmIdset *nodes,
                unsigned flags);
 /** move_pages(2) as a query: the node of each page, or -errno of that page. */
 int hm_os_page_nodes(void *const *pages, gsize n, int *nodes);
-/** mincore(2): bit 0 of a byte for each base page. */
-int hm_os_incore(void *addr, gsize length, guint8 *vector);
 /**
  * hm_os_populated: bytes of the range that have a page table entry.
  *

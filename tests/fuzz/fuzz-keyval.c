@@ -25,7 +25,6 @@ static void check_keyval(const HmKeyval *keyval)
         hm_keyval_to_json(keyval, fuzz_find_row, NULL, &error);
 
     fuzz_check_error(object != NULL, error);
-    hm_keyval_wants_help(keyval);
     hm_keyval_get(keyval, "id");
     check_object(object);
 }

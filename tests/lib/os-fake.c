@@ -226,7 +226,6 @@ static gboolean is_question(HmFakeCall call)
 {
     switch (call) {
     case HM_FAKE_PAGE_NODES:
-    case HM_FAKE_INCORE:
     case HM_FAKE_POPULATED:
     case HM_FAKE_POPULATED_RANGES:
     case HM_FAKE_HUGE:
@@ -291,12 +290,6 @@ int hm_os_unmap(void *addr, gsize length)
     return hm_real_unmap(addr, length);
 }
 
-int hm_os_protect(void *addr, gsize length, int prot)
-{
-    MEET(PROTECT, addr, length, -1, 0, prot);
-    return hm_real_protect(addr, length, prot);
-}
-
 int hm_os_advise(void *addr, gsize length, int advice)
 {
     MEET(ADVISE, addr, length, -1, 0, advice);
@@ -320,12 +313,6 @@ int hm_os_page_nodes(void *const *pages, gsize n, int *nodes)
 {
     MEET(PAGE_NODES, pages, n, -1, 0, 0);
     return hm_fake_host_page_nodes(pages, n, nodes);
-}
-
-int hm_os_incore(void *addr, gsize length, guint8 *vector)
-{
-    MEET(INCORE, addr, length, -1, 0, 0);
-    return hm_real_incore(addr, length, vector);
 }
 
 gint64 hm_os_populated(void *addr, gsize length)

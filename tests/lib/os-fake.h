@@ -24,12 +24,10 @@
 #define HM_FAKE_PRIMITIVES(X)             \
     X(MAP, map)                           \
     X(UNMAP, unmap)                       \
-    X(PROTECT, protect)                   \
     X(ADVISE, advise)                     \
     X(ADVISE_VECTOR, advise_vector)       \
     X(BIND, bind)                         \
     X(PAGE_NODES, page_nodes)             \
-    X(INCORE, incore)                     \
     X(POPULATED, populated)               \
     X(POPULATED_RANGES, populated_ranges) \
     X(HUGE, huge)                         \

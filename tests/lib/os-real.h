@@ -8,12 +8,10 @@
  */
 #define hm_os_map              hm_real_map
 #define hm_os_unmap            hm_real_unmap
-#define hm_os_protect          hm_real_protect
 #define hm_os_advise           hm_real_advise
 #define hm_os_advise_vector    hm_real_advise_vector
 #define hm_os_bind             hm_real_bind
 #define hm_os_page_nodes       hm_real_page_nodes
-#define hm_os_incore           hm_real_incore
 #define hm_os_populated        hm_real_populated
 #define hm_os_populated_ranges hm_real_populated_ranges
 #define hm_os_huge             hm_real_huge

@@ -240,26 +240,6 @@ static void test_get(void)
     g_assert_null(hm_keyval_get(keyval, "nosuch"));
 }
 
-static void assert_help(const char *text, gboolean expected)
-{
-    g_autoptr(HmKeyval) keyval = parse(text);
-
-    g_test_message("%s", text);
-    g_assert_cmpint(hm_keyval_wants_help(keyval), ==, expected);
-}
-
-static void test_wants_help(void)
-{
-    assert_help("help", TRUE);
-    assert_help("?", TRUE);
-    assert_help("x,help", TRUE);
-    assert_help("x,id=a,?", TRUE);
-    assert_help("id=a,qom-type=help", TRUE);
-    assert_help("x,id=help", FALSE);
-    assert_help("x", FALSE);
-    assert_help("", FALSE);
-}
-
 /* A part costs the same however many there are. */
 static void test_many_parts(void)
 {
@@ -309,7 +289,6 @@ int main(int argc, char **argv)
     g_test_add_func("/keyval/reversed-range", test_reversed_range);
     g_test_add_func("/keyval/invalid-utf8", test_invalid_utf8);
     g_test_add_func("/keyval/get", test_get);
-    g_test_add_func("/keyval/wants-help", test_wants_help);
     g_test_add_func("/keyval/many-parts", test_many_parts);
     return g_test_run();
 }

@@ -246,7 +246,8 @@ static void test_affinity_is_read_and_written(void)
     g_assert_cmpint(hm_os_set_affinity(hm_os_thread_id(), one), ==, 0);
     hm_idset_add(after, HM_IDSET_MAX);
     g_assert_cmpint(hm_os_get_affinity(0, after), ==, 0);
-    g_assert_true(hm_idset_equal(after, one));
+    g_assert_cmpuint(hm_idset_count(after), ==, 1);
+    g_assert_true(hm_idset_contains(after, cpu));
     g_assert_cmpint(hm_os_set_affinity(0, before), ==, 0);
 }
 

@@ -63,18 +63,6 @@ static void test_map_fails_cleanly(void)
     g_assert_true(addr == &addr);
 }
 
-static void test_protect_takes_effect(void)
-{
-    gsize page = page_size();
-    guint8 *addr = map_anon(page);
-
-    addr[0] = 1;
-    g_assert_cmpint(hm_os_protect(addr, page, PROT_READ), ==, 0);
-    g_assert_cmpint(hm_os_advise(addr, page, MADV_POPULATE_WRITE), <, 0);
-    g_assert_cmpint(hm_os_unmap(addr, page), ==, 0);
-    g_assert_cmpint(hm_os_protect(addr, page, PROT_READ), ==, -ENOMEM);
-}
-
 static void check_touched_pages_count(void)
 {
     gsize page = page_size();
@@ -319,28 +307,10 @@ static void test_page_nodes_tells_absent_pages(void)
     hm_os_unmap(addr, 2 * page);
 }
 
-static void test_incore_sees_the_file(void)
-{
-    gsize page = page_size();
-    hm_autofd int fd = hm_os_memfd("test", 0);
-    guint8 vector[2] = {0};
-    guint8 *addr;
-
-    g_assert_cmpint(hm_os_truncate(fd, 2 * page), ==, 0);
-    addr = map_memory(2 * page, MAP_SHARED, fd);
-    addr[page] = 1;
-    g_assert_cmpint(hm_os_incore(addr, 2 * page, vector), ==, 0);
-    g_assert_cmpuint(vector[0] & 1, ==, 0);
-    g_assert_cmpuint(vector[1] & 1, ==, 1);
-    hm_os_unmap(addr, 2 * page);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/os-linux/map-fails-cleanly", test_map_fails_cleanly);
-    g_test_add_func("/os-linux/protect-takes-effect",
-                    test_protect_takes_effect);
     g_test_add_func("/os-linux/populated/counts-touched-pages",
                     test_populated_counts_touched_pages);
     g_test_add_func("/os-linux/populated/on-a-kernel-without-scan",
@@ -366,7 +336,5 @@ int main(int argc, char **argv)
                     test_bind_knows_the_nodes);
     g_test_add_func("/os-linux/page-nodes-tells-absent-pages",
                     test_page_nodes_tells_absent_pages);
-    g_test_add_func("/os-linux/incore-sees-the-file",
-                    test_incore_sees_the_file);
     return g_test_run();
 }
