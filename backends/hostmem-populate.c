@@ -18,10 +18,15 @@
 #include "util/numa.h"
 #include "util/os.h"
 #include "util/size.h"
-#include "util/thread.h"
 
-/* Less than this does not repay a thread. */
+/* Less than this does not repay one thread more. */
 #define MIN_SHARE (64 * HM_MIB)
+/* Nor this a thread at all, or to ask the host anew each time: see
+ * hostmem-room.c. */
+#define SMALL (16 * HM_MIB)
+/* Room that small chunks are found at a time, and how long it is believed. */
+#define ROOM_BYTES (64 * HM_MIB)
+#define ROOM_US    10000
 
 /* One populate of one range. */
 typedef struct {
@@ -31,15 +36,18 @@ typedef struct {
     HmProgress own; /* for who does not count elsewhere */
     HmProgress *progress;
     HmPreallocPlan plan;
-    HmRangeList *holes;   /* offsets from the start of @range */
+    gboolean small;
+    HmRangeList *holes;   /* (nullable): offsets from the start of @range */
     gboolean rolled_back; /* the holes are empty again */
     gboolean check;
     guint threads;
     gboolean tune;                 /* "threads" is the most, not an order */
     HostmemThreadContext *context; /* (nullable) */
     HmIdset *cpus;                 /* to bind workers to; NULL: do not */
-    HmPreflight *preflight;
-    guint64 promised; /* bytes that there is room for */
+    HmPreflight *preflight;        /* (nullable): made at need */
+    guint64 promised;              /* bytes that there is room for */
+    guint64 found;   /* bytes that populate_room() found besides */
+    gint64 found_us; /* hm_os_now() of that */
 } Populate;
 
 static void populate_clear(Populate *self)
@@ -55,68 +63,29 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Populate, populate_clear)
 
 /* Is there room? */
 
-/* A private mapping of a file fills RAM, not the file. */
-static gboolean is_private_copy(const HostmemBackend *backend)
+static HmRangeList *find_holes(const Populate *self)
 {
-    return backend->backing.fd >= 0 && !backend->backing.shared;
-}
+    const HostmemBackend *backend = self->backend;
+    HmRangeList *holes = hm_backing_holes(&backend->backing,
+                                          backend->mapping.addr, &self->range);
 
-static HmPreflight *new_preflight(HostmemBackend *backend, gboolean reserved)
-{
-    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(backend));
-    /* Only "bind" is a limit; the other policies fall back to other nodes. */
-    gboolean bound = backend->policy == HOSTMEM_POLICY_BIND;
-    HmPreflightRequest request = {
-        .kind = backend->backing.kind,
-        .page_size = backend->backing.page_size,
-        .nodes = bound ? backend->nodes : NULL,
-        .fd = backend->backing.fd,
-        .private_copy = is_private_copy(backend),
-        .reserved = reserved,
-        .what = what,
-        .where = backend->backing.path,
-    };
-
-    return hm_preflight_new(&request);
-}
-
-static gboolean takes_huge_pages(const HostmemBackend *backend)
-{
-    return backend->backing.kind == HM_MEM_HUGETLB && backend->reserve;
-}
-
-/* Whether populating makes pages that stay: to read a file makes none. */
-static gboolean takes_room(const HostmemBackend *backend, gboolean readable)
-{
-    const HmBacking *backing = &backend->backing;
-
-    return !readable || backing->fd < 0 ||
-           (backing->shared && !backing->readonly);
-}
-
-gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
-{
-    gboolean readable = self->prealloc_state == HOSTMEM_PREALLOC_STATE_READABLE;
-    gboolean populates = self->prealloc && takes_room(self, readable);
-    guint64 bytes = self->backing.length;
-    g_autoptr(HmPreflight) room = NULL;
-
-    if (!self->prealloc_check || !(populates || takes_huge_pages(self))) {
-        return TRUE;
+    for (guint i = 0; i < holes->len; i++) {
+        g_array_index(holes, HmRange, i).offset -= self->range.offset;
     }
-    bytes -= MIN(bytes, hm_backing_backed_size(&self->backing, NULL));
-    room = new_preflight(self, FALSE);
-    if (hm_preflight_check(room, bytes, error)) {
-        return TRUE;
+    return holes;
+}
+
+static HmPreflight *populate_preflight(Populate *self)
+{
+    if (!self->preflight) {
+        self->preflight = hm_backend_new_preflight(
+            self->backend, hm_backend_takes_huge_pages(self->backend));
     }
-    g_prefix_error(error, self->prealloc
-                              ? "preallocating memory failed: "
-                              : "unable to map backing store for guest RAM: ");
-    return FALSE;
+    return self->preflight;
 }
 
 /* Bytes of the range without storage; of a part, as far as its holes tell. */
-static guint64 missing_bytes(const Populate *self)
+static guint64 missing_bytes(Populate *self)
 {
     const HostmemBackend *backend = self->backend;
     const guint64 length = backend->mapping.length;
@@ -125,6 +94,9 @@ static guint64 missing_bytes(const Populate *self)
     guint64 absent = length - MIN(length, backed);
 
     if (self->range.length < length) {
+        if (!self->holes) {
+            self->holes = find_holes(self);
+        }
         return MIN(absent, hm_range_list_total(self->holes));
     }
     return absent;
@@ -150,8 +122,8 @@ static guint64 populate_left(gpointer data)
 static gboolean promise(Populate *self, guint64 bytes, GError **error)
 {
     self->promised = bytes;
-    return hm_preflight_promise(self->preflight, bytes, populate_left, self,
-                                error);
+    return hm_preflight_promise(populate_preflight(self), bytes, populate_left,
+                                self, error);
 }
 
 /* What there is to do never needs more than what is missing. */
@@ -170,6 +142,39 @@ static gboolean populate_promise(Populate *self, GError **error)
     return FALSE;
 }
 
+/* Huge pages of a pool are refused by the kernel, exactly, and kill nobody. */
+static gboolean populate_ask(Populate *self, GError **error)
+{
+    HostmemBackend *backend = self->backend;
+
+    if (!self->check) {
+        return TRUE;
+    }
+    if (!self->small) {
+        hm_series_end(&backend->series); /* its promise is for us, too */
+        return populate_promise(self, error);
+    }
+    return backend->backing.kind == HM_MEM_HUGETLB ||
+           hm_series_take(&backend->series, backend, self->range.length,
+                          NULL) ||
+           populate_promise(self, error);
+}
+
+/* For chunks to come; FALSE: they are large, or it is getting tight. */
+static gboolean find_more_room(Populate *self, guint64 bytes)
+{
+    gint64 now = hm_os_now();
+
+    self->found = 0;
+    if (bytes >= ROOM_BYTES ||
+        !hm_preflight_check(populate_preflight(self), ROOM_BYTES, NULL)) {
+        return FALSE;
+    }
+    self->found = ROOM_BYTES;
+    self->found_us = now;
+    return TRUE;
+}
+
 /*
  * An HmRoomFunc.  The other workers are on their way to as much, which shows
  * nowhere yet; but all together need no more than what is missing.
@@ -179,15 +184,23 @@ static gboolean populate_room(guint64 bytes, gpointer data, GError **error)
     Populate *self = data;
     guint64 all;
 
+    if (bytes <= self->found && hm_os_now() < self->found_us + ROOM_US) {
+        self->found -= bytes;
+        return TRUE;
+    }
     if (!g_uint64_checked_mul(&all, bytes, self->threads) ||
         all > self->range.length) {
         all = self->range.length;
     }
-    if (hm_preflight_check(self->preflight, all, NULL)) {
+    if (find_more_room(self, all)) {
+        self->found -= bytes;
+        return TRUE;
+    }
+    if (hm_preflight_check(populate_preflight(self), all, NULL)) {
         return TRUE;
     }
     all = MIN(all, missing_bytes(self));
-    if (!all || hm_preflight_check(self->preflight, all, error)) {
+    if (!all || hm_preflight_check(populate_preflight(self), all, error)) {
         return TRUE;
     }
     g_prefix_error(error, "preallocating memory failed: ");
@@ -201,7 +214,8 @@ static gboolean populate_room(guint64 bytes, gpointer data, GError **error)
  */
 static gboolean asks_for_room(const Populate *self)
 {
-    return self->check && self->backend->backing.kind != HM_MEM_HUGETLB;
+    return self->check && !self->small &&
+           self->backend->backing.kind != HM_MEM_HUGETLB;
 }
 
 /* How many workers, and where they run */
@@ -238,9 +252,23 @@ static guint auto_threads(const HmIdset *cpus, guint64 length)
     return (guint)CLAMP(worthwhile, 1, MAX(usable, 1));
 }
 
+/* Of its own accord no thread comes for less than it costs. */
+static gboolean populate_is_for_caller(const Populate *self)
+{
+    return self->small && !self->threads &&
+           self->how->priority == HM_PRIORITY_NORMAL;
+}
+
 static void populate_choose_workers(Populate *self)
 {
-    g_autoptr(HmIdset) allowed =
+    g_autoptr(HmIdset) allowed = NULL;
+
+    if (populate_is_for_caller(self)) {
+        g_clear_object(&self->context);
+        self->threads = 1;
+        return;
+    }
+    allowed =
         self->context ? context_cpus(self->context) : hm_numa_allowed_cpus();
 
     if (!self->context) {
@@ -334,16 +362,11 @@ static void populate_read_settings(Populate *self)
     }
 }
 
-static HmRangeList *find_holes(const HostmemBackend *backend,
-                               const HmRange *range)
+/* Whether a failure gives nothing back, as far as that is known now. */
+static gboolean populate_keeps(const Populate *self)
 {
-    HmRangeList *holes =
-        hm_backing_holes(&backend->backing, backend->mapping.addr, range);
-
-    for (guint i = 0; i < holes->len; i++) {
-        g_array_index(holes, HmRange, i).offset -= range->offset;
-    }
-    return holes;
+    return self->how->keep ||
+           hostmem_object_is_held(HOSTMEM_OBJECT(self->backend));
 }
 
 static void populate_init(Populate *self, HostmemBackend *backend,
@@ -354,11 +377,29 @@ static void populate_init(Populate *self, HostmemBackend *backend,
     self->how = how;
     self->progress = how->progress ? how->progress : &self->own;
     hm_progress_start(self->progress, range->length);
-    self->holes = find_holes(backend, range);
-    self->preflight = new_preflight(backend, takes_huge_pages(backend));
+    self->small =
+        range->length <= SMALL && range->length < backend->mapping.length;
+    if (!self->small || !populate_keeps(self)) {
+        self->holes = find_holes(self);
+    }
     populate_read_settings(self);
-    self->check &= takes_room(backend, how->state == HM_STATE_READABLE);
+    self->check &=
+        hm_backend_takes_room(backend, how->state == HM_STATE_READABLE);
     populate_choose_workers(self);
+}
+
+static void read_policies(const Populate *self, HmPreallocFacts *facts)
+{
+    HmSeries *series = &self->backend->series;
+
+    if (self->small) {
+        hm_series_look(series);
+        facts->thp = series->thp;
+        facts->shmem_thp = series->shmem_thp;
+    } else {
+        facts->thp = hm_hostcaps_thp();
+        facts->shmem_thp = hm_hostcaps_shmem_thp();
+    }
 }
 
 static gboolean populate_plan(Populate *self, GError **error)
@@ -369,17 +410,28 @@ static gboolean populate_plan(Populate *self, GError **error)
         .shared = backend->backing.shared,
         .writable = backend->writable,
         .own_tmpfs = backend->backing.own_tmpfs,
+        .use_thp = backend->thp != HOSTMEM_OFF,
+        .advised = backend->huge_advised,
         .state = self->how->state,
         .page_size = backend->backing.page_size,
         .length = self->range.length,
         .threads = self->threads,
         .caps = *hm_hostcaps_get(),
-        .thp = hm_hostcaps_thp(),
-        .shmem_thp = hm_hostcaps_shmem_thp(),
     };
 
-    facts.use_thp = backend->thp != HOSTMEM_OFF;
+    read_policies(self, &facts);
     return hm_prealloc_plan(&facts, &self->plan, error);
+}
+
+/* The advice lasts as long as the mapping. */
+static void note_advice(const Populate *self)
+{
+    const HmPreallocPlan *plan = &self->plan;
+
+    if (self->range.length == self->backend->mapping.length && plan->n_whole &&
+        plan->whole[0] == HM_STEP_ADVISE_HUGE) {
+        self->backend->huge_advised = TRUE;
+    }
 }
 
 /* An HmRollBackFunc: whoever holds the memory may have written to it. */
@@ -420,9 +472,9 @@ static gboolean has_room(Populate *self, guint64 bytes, GError **error)
     g_autoptr(HmPreflight) pool = NULL;
 
     if (self->backend->backing.kind != HM_MEM_HUGETLB) {
-        return hm_preflight_check(self->preflight, bytes, error);
+        return hm_preflight_check(populate_preflight(self), bytes, error);
     }
-    pool = new_preflight(self->backend, FALSE);
+    pool = hm_backend_new_preflight(self->backend, FALSE);
     return hm_preflight_check(pool, bytes, error);
 }
 
@@ -440,7 +492,7 @@ static void populate_diagnose(Populate *self, const HmPreallocFailure *failure,
         failure->err != ENOSPC) {
         return;
     }
-    if (self->rolled_back) {
+    if (self->rolled_back && self->holes) {
         left = MAX(left, hm_range_list_total(self->holes));
     }
     if (self->backend->backing.kind != HM_MEM_HUGETLB) {
@@ -489,11 +541,17 @@ static gboolean populate_execute(Populate *self, GCancellable *cancellable,
     HmPlacement placement = {0};
     gboolean ok;
 
-    log_choice(self);
+    if (!self->small || backend->report.method != self->plan.method) {
+        log_choice(self);
+    }
     report_begin(self);
     ok = hm_prealloc_run(&region, &options, cancellable, &result, &failure,
                          error);
     populate_end_rollback(self);
+    note_advice(self);
+    if (self->small) {
+        hm_series_spend(&backend->series, self->range.length);
+    }
     if (ok) {
         placement = hm_backend_look_at_placement(backend, &self->range);
     } else {
@@ -514,8 +572,7 @@ gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
         return FALSE;
     }
     populate_init(&run, self, range, how);
-    return populate_plan(&run, error) &&
-           (!run.check || populate_promise(&run, error)) &&
+    return populate_plan(&run, error) && populate_ask(&run, error) &&
            populate_execute(&run, cancellable, error);
 }
 
@@ -529,70 +586,4 @@ gboolean hm_backend_check_writable(HostmemBackend *self, GError **error)
     what = hm_object_describe(HOSTMEM_OBJECT(self));
     return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                         "cannot preallocate %s: its memory is read-only", what);
-}
-
-gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
-                                  guint64 length, GCancellable *cancellable,
-                                  GError **error)
-{
-    const HmPopulateHow how = {.state = HM_STATE_WRITABLE};
-    HmRange range;
-
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
-
-    return hm_backend_check_range(self, "populate", offset, length, &range,
-                                  error) &&
-           hm_backend_check_writable(self, error) &&
-           hm_backend_populate_range(self, &range, &how, cancellable, error);
-}
-
-/* Without waiting */
-
-static gpointer populate_main(gpointer data)
-{
-    g_autoptr(GTask) task = data;
-    const HmRange *range = g_task_get_task_data(task);
-    GError *error = NULL;
-
-    if (hostmem_backend_populate(g_task_get_source_object(task), range->offset,
-                                 range->length, g_task_get_cancellable(task),
-                                 &error)) {
-        g_task_return_boolean(task, TRUE);
-    } else {
-        g_task_return_error(task, error);
-    }
-    return NULL;
-}
-
-void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
-                                    guint64 length, GCancellable *cancellable,
-                                    GAsyncReadyCallback callback,
-                                    gpointer user_data)
-{
-    const HmRange range = {offset, length};
-    GError *cause = NULL;
-    GThread *thread;
-    GTask *task;
-
-    g_return_if_fail(HOSTMEM_IS_BACKEND(self));
-
-    task = g_task_new(self, cancellable, callback, user_data);
-    g_task_set_source_tag(task, hostmem_backend_populate_async);
-    g_task_set_check_cancellable(task, FALSE); /* all may be done by then */
-    g_task_set_task_data(task, g_memdup2(&range, sizeof(range)), g_free);
-    thread = hm_thread_new("hostmem-populate", populate_main, task, &cause);
-    if (!thread) {
-        g_task_return_error(task, cause);
-        g_object_unref(task);
-        return;
-    }
-    g_thread_unref(thread);
-}
-
-gboolean hostmem_backend_populate_finish(HostmemBackend *self,
-                                         GAsyncResult *result, GError **error)
-{
-    g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
-
-    return g_task_propagate_boolean(G_TASK(result), error);
 }

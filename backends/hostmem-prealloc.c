@@ -18,6 +18,7 @@
 #include "backends/hostmem.h"
 #include "util/error.h"
 #include "util/os.h"
+#include "util/thread.h"
 
 static const HmPreallocState states[] = {
     [HOSTMEM_PREALLOC_STATE_BACKED] = HM_STATE_BACKED,
@@ -193,4 +194,72 @@ HostmemJob *hostmem_backend_get_job(HostmemBackend *self)
         return NULL;
     }
     return g_object_ref(self->job);
+}
+
+/* A range, for whoever asks */
+
+gboolean hostmem_backend_populate(HostmemBackend *self, guint64 offset,
+                                  guint64 length, GCancellable *cancellable,
+                                  GError **error)
+{
+    const HmPopulateHow how = {.state = HM_STATE_WRITABLE};
+    HmRange range;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
+
+    return hm_backend_check_range(self, "populate", offset, length, &range,
+                                  error) &&
+           hm_backend_check_writable(self, error) &&
+           hm_backend_populate_range(self, &range, &how, cancellable, error);
+}
+
+/* Without waiting */
+
+static gpointer populate_main(gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    const HmRange *range = g_task_get_task_data(task);
+    GError *error = NULL;
+
+    if (hostmem_backend_populate(g_task_get_source_object(task), range->offset,
+                                 range->length, g_task_get_cancellable(task),
+                                 &error)) {
+        g_task_return_boolean(task, TRUE);
+    } else {
+        g_task_return_error(task, error);
+    }
+    return NULL;
+}
+
+void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
+                                    guint64 length, GCancellable *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer user_data)
+{
+    const HmRange range = {offset, length};
+    GError *cause = NULL;
+    GThread *thread;
+    GTask *task;
+
+    g_return_if_fail(HOSTMEM_IS_BACKEND(self));
+
+    task = g_task_new(self, cancellable, callback, user_data);
+    g_task_set_source_tag(task, hostmem_backend_populate_async);
+    g_task_set_check_cancellable(task, FALSE); /* all may be done by then */
+    g_task_set_task_data(task, g_memdup2(&range, sizeof(range)), g_free);
+    thread = hm_thread_new("hostmem-populate", populate_main, task, &cause);
+    if (!thread) {
+        g_task_return_error(task, cause);
+        g_object_unref(task);
+        return;
+    }
+    g_thread_unref(thread);
+}
+
+gboolean hostmem_backend_populate_finish(HostmemBackend *self,
+                                         GAsyncResult *result, GError **error)
+{
+    g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
+
+    return g_task_propagate_boolean(G_TASK(result), error);
 }

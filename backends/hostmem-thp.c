@@ -150,7 +150,9 @@ void hm_backend_advise_thp(HostmemBackend *self)
     if (self->thp == HOSTMEM_OFF) {
         hm_os_advise(self->mapping.addr, self->mapping.length, MADV_NOHUGEPAGE);
     } else if (!self->prealloc) {
-        hm_os_advise(self->mapping.addr, self->mapping.length, MADV_HUGEPAGE);
+        self->huge_advised =
+            hm_os_advise(self->mapping.addr, self->mapping.length,
+                         MADV_HUGEPAGE) == 0;
     }
 }
 

@@ -291,6 +291,7 @@ static void hostmem_backend_finalize(GObject *object)
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
     hm_backend_end_job(self);
+    hm_series_end(&self->series);
     if (hm_object_is_abandoned(HOSTMEM_OBJECT(self))) {
         hm_backend_undo(self);
     } else if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {

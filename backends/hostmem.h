@@ -5,19 +5,32 @@
 #include <hostmem/thread-context.h>
 #include "backends/job.h"
 #include "backends/object.h"
+#include "util/hostcaps.h"
 #include "util/mmap.h"
 #include "util/preflight.h"
 #include "util/prealloc.h"
 
 /*
- * The base of all backends, in seven files: hostmem.c has the class, its
- * properties and what is asked of a ready backend; hostmem-create.c the order
- * of creation and destruction; hostmem-populate.c how memory is populated;
- * hostmem-discard.c how it is given back;
- * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
- * hostmem-place.c on which nodes pages ended up; hostmem-secure.c how far
- * memory is made sure without populating; hostmem-thp.c where
- * transparent huge pages come from.
+ * What a populate leaves for the next one, when small ones come in series.
+ */
+typedef struct {
+    HmPreflight *room; /* (nullable): holds the promise */
+    guint64 left;      /* atomic; bytes of it that are not taken yet */
+    gint64 until;      /* atomic; hm_os_now() microseconds: it ends */
+    gint64 looked;     /* hm_os_now() microseconds; 0: never */
+    HmThpPolicy thp;
+    HmShmemThpPolicy shmem_thp;
+} HmSeries;
+
+/*
+ * The base of all backends: hostmem.c has the class, its properties and what
+ * is asked of a ready backend; hostmem-create.c the order of creation and
+ * destruction; hostmem-populate.c how memory is populated; hostmem-room.c
+ * whether there is room for it; hostmem-prealloc.c when, and how far:
+ * "prealloc" and what goes with it; hostmem-place.c on which nodes pages ended
+ * up; hostmem-thp.c where transparent huge pages come from; hostmem-secure.c
+ * how far memory is made sure without populating; hostmem-discard.c how it is
+ * given back.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -51,7 +64,9 @@ struct _HostmemBackend {
     gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
 
-    GMutex populate_lock; /* one populate at a time */
+    GMutex populate_lock;  /* one populate at a time; guards what follows */
+    HmSeries series;       /* of small ones */
+    gboolean huge_advised; /* MADV_HUGEPAGE, all of the mapping */
 
     GMutex report_lock; /* guards what follows */
     HostmemPreallocReport report;
@@ -118,7 +133,7 @@ void hm_backend_close(HostmemBackend *self);
 /** The same, and leave files as creation found them. */
 void hm_backend_undo(HostmemBackend *self);
 
-/* hostmem-populate.c */
+/* hostmem-room.c */
 
 /**
  * hm_backend_preflight: is there room for what creation is about to take?
@@ -127,6 +142,29 @@ void hm_backend_undo(HostmemBackend *self);
  * when nothing is taken.
  */
 gboolean hm_backend_preflight(HostmemBackend *self, GError **error);
+/** (transfer full): for its memory; @reserved: huge pages are, by it. */
+HmPreflight *hm_backend_new_preflight(HostmemBackend *self, gboolean reserved);
+/** Whether mapping it reserves huge pages. */
+gboolean hm_backend_takes_huge_pages(const HostmemBackend *self);
+/** Whether populating makes pages that stay: to read a file makes none. */
+gboolean hm_backend_takes_room(const HostmemBackend *self, gboolean readable);
+
+/**
+ * hm_series_take: is there room for @bytes?  Asked of the host now and then.
+ *
+ * Returns: FALSE with the error of hm_preflight_promise()
+ */
+gboolean hm_series_take(HmSeries *series, HostmemBackend *backend,
+                        guint64 bytes, GError **error);
+/** What was taken is there now. */
+void hm_series_spend(HmSeries *series, guint64 bytes);
+/** Nothing is promised any more. */
+void hm_series_end(HmSeries *series);
+/** Read the policies anew, if that was a while ago. */
+void hm_series_look(HmSeries *series);
+
+/* hostmem-populate.c */
+
 /** What is asked of a populate, besides where. */
 typedef struct {
     HmPreallocState state;

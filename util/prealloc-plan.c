@@ -66,7 +66,9 @@ static void add_fill(HmPreallocPlan *plan, const HmPreallocFacts *facts,
 
 static void advise_huge(HmPreallocPlan *plan, const HmPreallocFacts *facts)
 {
-    add_whole(plan, HM_STEP_ADVISE_HUGE);
+    if (!facts->advised) {
+        add_whole(plan, HM_STEP_ADVISE_HUGE);
+    }
     plan->huge_size = facts->caps.thp_size;
 }
 

@@ -18,6 +18,7 @@ typedef struct {
     gboolean writable;  /* the mapping is PROT_WRITE */
     gboolean own_tmpfs; /* on our private huge=always tmpfs */
     gboolean use_thp;   /* transparent huge pages are wanted */
+    gboolean advised;   /* MADV_HUGEPAGE, already */
     HmPreallocState state;
     gsize page_size; /* bytes, of the backing */
     guint64 length;  /* bytes to populate */
