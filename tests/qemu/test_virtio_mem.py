@@ -53,7 +53,7 @@ def decode(request, reply):
     return ANSWERS[answer], STATES[state] if known else None
 
 
-# the two devices
+# the devices
 
 def set_requested_size(qmp, size):
     """Whether it was taken."""
@@ -104,7 +104,7 @@ class Theirs:
         return answers
 
 
-class Ours:
+class Mmio:
     """A device of ours behind virtio-mmio: see virtio-mem-mmio.c."""
 
     def __init__(self, setup):
@@ -148,6 +148,45 @@ class Ours:
             answers += map(decode, now, self._ask(f"ask {len(now)}", *lines,
                                                   answers=len(now)))
         return answers
+
+
+def signed(number):
+    """64 bits as an integer of QMP."""
+    return number - (number >> 63 << 64)
+
+
+class Qmp:
+    """The device of a hostmemd, through its QMP."""
+
+    def __init__(self, setup):
+        self._daemon = harness.Hostmemd(
+            "-object", setup.object, "-device", f"virtio-mem,{setup.device}")
+
+    def __enter__(self):
+        self._daemon.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        return self._daemon.__exit__(*error)
+
+    def resize(self, size):
+        return set_requested_size(self._daemon.qmp, size)
+
+    def _get(self, name):
+        return self._daemon.qmp.execute(
+            "qom-get", path="/machine/peripheral/vm0", property=name)
+
+    def sizes(self):
+        return Sizes(*map(self._get, ("usable-region-size", "size",
+                                      "requested-size")))
+
+    def answers(self, requests):
+        qmp = self._daemon.qmp
+        started = [qmp.start("virtio-mem-request", id="vm0", type=kind,
+                             addr=signed(addr), nb_blocks=nb_blocks)
+                   for kind, addr, nb_blocks in requests]
+        replies = [qmp.finish(number) for number in started]
+        return [(reply["type"], reply.get("state")) for reply in replies]
 
 
 # what they are asked
@@ -243,11 +282,11 @@ class Sequence:
 # how they are compared
 
 class Comparison:
-    """Lets two devices answer a sequence; fails where they differ."""
+    """Lets devices answer a sequence; fails where they differ from QEMU's."""
 
     def __init__(self, theirs, ours, sequence, setup):
         self._theirs = theirs
-        self._ours = ours
+        self._ours = ours  # {name: device}
         self._sequence = sequence
         self._setup = setup
         self._random = random.Random(0)
@@ -262,51 +301,57 @@ class Comparison:
             # mostly one; now and then, as many as a ring takes at once
             number = self._random.choice((1, 1, 1, 1, 1, 1, 2, 7, 64))
             self._ask([self._sequence.next_request() for _ in range(number)])
-        self.compare_blocks()
+        self._compare_blocks()
 
-    def _same(self, asked, theirs, ours):
-        assert theirs == ours, (
-            f"after {self.counts.total()} requests, {asked}:"
-            f" QEMU says {theirs}, hostmem says {ours}")
+    def _all(self, asked, method, *arguments):
+        """What each device says, which must be what QEMU says."""
+        theirs = getattr(self._theirs, method)(*arguments)
+        for name, device in self._ours.items():
+            ours = getattr(device, method)(*arguments)
+            assert ours == theirs, (
+                f"after {self.counts.total()} requests, {asked}: "
+                f"{first_difference(theirs, ours)}, through {name}")
         return theirs
 
-    def _compare_sizes(self, after):
-        sizes = self._same(f"sizes after {after}", self._theirs.sizes(),
-                           self._ours.sizes())
-        self._sequence.learn_sizes(sizes)
+    def _compare_sizes(self, asked):
+        self._sequence.learn_sizes(self._all(f"sizes after {asked}", "sizes"))
 
     def _resize(self):
         size = self._sequence.next_size()
-        self._same(f"requested-size={size:#x}", self._theirs.resize(size),
-                   self._ours.resize(size))
-        self._compare_sizes(f"requested-size={size:#x}")
+        asked = f"requested-size={size:#x}"
+        self._all(asked, "resize", size)
+        self._compare_sizes(asked)
 
     def _ask(self, requests):
-        answers = zip(requests, self._theirs.answers(requests),
-                      self._ours.answers(requests), strict=True)
-        for request, theirs, ours in answers:
-            answer, _ = self._same(request, theirs, ours)
+        answers = self._all(requests, "answers", requests)
+        for request, (answer, _) in zip(requests, answers, strict=True):
             self._sequence.learn(request, answer)
             self.counts[request.kind, answer] += 1
         self._compare_sizes(requests)
 
-    def compare_blocks(self):
+    def _compare_blocks(self):
         """The bitmap: the state of each block that can be asked for."""
         usable = self._theirs.sizes().usable
         requests = [Request(STATE, BASE + at, 1)
                     for at in range(0, usable, self._setup.block_size)]
-        for request, theirs, ours in zip(
-                requests, self._theirs.answers(requests),
-                self._ours.answers(requests), strict=True):
-            answer, state = self._same(request, theirs, ours)
+        for answer, state in self._all("the blocks", "answers", requests):
             assert answer == "ack" and state in STATES[:2], (answer, state)
+
+
+def first_difference(theirs, ours):
+    if isinstance(theirs, list):
+        for at, (their, our) in enumerate(zip(theirs, ours, strict=True)):
+            if their != our:
+                return f"number {at}: QEMU says {their}, hostmem says {our}"
+    return f"QEMU says {theirs}, hostmem says {ours}"
 
 
 def compare(setup, requests):
     seed = int(os.environ.get("HOSTMEM_SEED") or random.getrandbits(32))
     harness.diag(f"HOSTMEM_SEED={seed}")
-    with Theirs(setup) as theirs, Ours(setup) as ours:
-        comparison = Comparison(theirs, ours, Sequence(seed, setup), setup)
+    with Theirs(setup) as theirs, Mmio(setup) as mmio, Qmp(setup) as qmp:
+        comparison = Comparison(theirs, {"virtio-mmio": mmio, "QMP": qmp},
+                                Sequence(seed, setup), setup)
         comparison.run(requests)
     counts = comparison.counts
     harness.diag(", ".join(f"{kind} {answer}: {n}"
