@@ -93,9 +93,9 @@ static void read_register(Guest *guest)
 static void write_memory(Guest *guest)
 {
     guint64 address = take(guest, 2);
-    guint64 n = MIN(take(guest, 1), RAM - address);
+    guint64 n = take(guest, 1);
 
-    for (guint64 i = 0; i < n && guest->left; i++) {
+    for (guint64 i = 0; i < n && address + i < RAM; i++) {
         guest->host[address + i] = (guint8)take(guest, 1);
     }
 }

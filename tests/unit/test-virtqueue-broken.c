@@ -210,6 +210,30 @@ static void test_table_longer_than_the_queue(void)
     assert_breaks(&f, "8 descriptors, or a loop");
 }
 
+/* virtio 1.2, 2.7.5: 2^32 bytes in all; nothing of them is touched. */
+static void test_chain_of_more_than_4_gib(void)
+{
+    g_autoptr(HostmemBackend) large =
+        hm_test_make("memory-backend-ram,id=m1,size=2G,reserve=off");
+    const guint64 at = 2 * BASE;
+    const HmRingBuffer two[] = {
+        {at, 1u << 31, FALSE},
+        {at, 1u << 31, TRUE},
+    };
+    const HmRingBuffer three[] = {two[0], two[1], {BUFFERS, 1, TRUE}};
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f, SIZE, 0);
+    g_assert_true(hostmem_guest_memory_add(f.memory, at, large, 0, 2 * HM_GIB,
+                                           NULL, NULL));
+    hm_ring_add(&f.ring, two, 2);
+    hm_ring_publish(&f.ring);
+    push(&f, pop(&f), 0);
+    hm_ring_add(&f.ring, three, 3);
+    hm_ring_publish(&f.ring);
+    assert_breaks(&f, "a chain has more than 4 GiB");
+}
+
 static void test_memory_goes_below_the_queue(void)
 {
     g_auto(Fixture) f = {0};
@@ -240,6 +264,8 @@ static const HmTest tests[] = {
      test_indirect_without_the_feature},
     {"/virtqueue/broken/table-longer-than-the-queue",
      test_table_longer_than_the_queue},
+    {"/virtqueue/broken/chain-of-more-than-4-gib",
+     test_chain_of_more_than_4_gib},
     {"/virtqueue/broken/memory-goes-below-the-queue",
      test_memory_goes_below_the_queue},
 };
