@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
 #include <unistd.h>
+#include "backends/virtio/discard.h"
 #include "backends/virtio/guest-memory.h"
 #include "discard-test.h"
 #include "object-test.h"
@@ -291,6 +292,107 @@ static void test_sparse_memory_that_goes(void)
 
 /* Threads */
 
+/* A source whose answer takes as long as the test wants. */
+G_DECLARE_FINAL_TYPE(SlowSource, slow_source, SLOW, SOURCE, GObject)
+
+struct _SlowSource {
+    GObject parent_instance;
+    GMutex gate;
+    gint asked; /* atomic */
+};
+
+static void slow_source_iface_init(HostmemDiscardSourceInterface *iface);
+
+G_DEFINE_FINAL_TYPE_WITH_CODE(SlowSource, slow_source, G_TYPE_OBJECT,
+                              G_IMPLEMENT_INTERFACE(HOSTMEM_TYPE_DISCARD_SOURCE,
+                                                    slow_source_iface_init))
+
+static guint64 slow_get_granularity(HostmemDiscardSource *source G_GNUC_UNUSED)
+{
+    return PAGE;
+}
+
+static guint64 slow_get_size(HostmemDiscardSource *source G_GNUC_UNUSED)
+{
+    return PAGES * PAGE;
+}
+
+static guint64 slow_get_run(HostmemDiscardSource *source, guint64 offset,
+                            guint64 end, gboolean *populated)
+{
+    SlowSource *self = SLOW_SOURCE(source);
+
+    g_atomic_int_inc(&self->asked);
+    g_mutex_lock(&self->gate);
+    g_mutex_unlock(&self->gate);
+    *populated = TRUE;
+    return end - offset;
+}
+
+static void slow_source_iface_init(HostmemDiscardSourceInterface *iface)
+{
+    iface->get_granularity = slow_get_granularity;
+    iface->get_size = slow_get_size;
+    iface->get_run = slow_get_run;
+}
+
+static void slow_source_init(SlowSource *self)
+{
+    g_mutex_init(&self->gate);
+}
+
+static void slow_source_finalize(GObject *object)
+{
+    g_mutex_clear(&SLOW_SOURCE(object)->gate);
+    G_OBJECT_CLASS(slow_source_parent_class)->finalize(object);
+}
+
+static void slow_source_class_init(SlowSourceClass *klass)
+{
+    G_OBJECT_CLASS(klass)->finalize = slow_source_finalize;
+}
+
+static gpointer read_once(gpointer data)
+{
+    char byte;
+
+    g_assert_true(hostmem_guest_memory_read(data, BASE, &byte, 1));
+    return NULL;
+}
+
+static gpointer remove_once(gpointer data)
+{
+    remove_region(data, BASE);
+    return NULL;
+}
+
+/* Who removes waits for the reader; other readers wait for neither. */
+static void test_remove_waits_for_readers(void)
+{
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) boot = make_ram();
+    g_autoptr(HostmemBackend) ram = make_ram();
+    g_autoptr(SlowSource) source = g_object_new(slow_source_get_type(), NULL);
+    GThread *reader, *remover;
+    char byte;
+
+    add(memory, 0, boot, 0, PAGE, NULL);
+    add(memory, BASE, ram, 0, PAGE, source);
+    g_mutex_lock(&source->gate);
+    reader = g_thread_new("reader", read_once, memory);
+    while (!g_atomic_int_get(&source->asked)) {
+        g_usleep(10);
+    }
+    remover = g_thread_new("remover", remove_once, memory);
+    g_usleep(20 * 1000);
+    g_assert_true(hostmem_object_is_held(HOSTMEM_OBJECT(ram)));
+    g_assert_true(hostmem_guest_memory_read(memory, 0, &byte, 1));
+    g_mutex_unlock(&source->gate);
+    g_thread_join(remover);
+    g_assert_false(hostmem_object_is_held(HOSTMEM_OBJECT(ram)));
+    g_thread_join(reader);
+}
+
 typedef struct {
     HostmemGuestMemory *memory;
     gint stop; /* atomic */
@@ -362,6 +464,7 @@ static const HmTest tests[] = {
     {"/guest-memory/read-only", test_read_only},
     {"/guest-memory/sparse", test_sparse},
     {"/guest-memory/sparse-memory-that-goes", test_sparse_memory_that_goes},
+    {"/guest-memory/remove-waits-for-readers", test_remove_waits_for_readers},
     {"/guest-memory/readers-and-changes", test_readers_and_changes},
 };
 

@@ -77,7 +77,8 @@ static void test_broken_ring(void)
     /* nothing is served any more */
     hm_ring_set_idx(&f.driver.ring, 0);
     hm_virtio_driver_send(&f.driver, "ping", 4, 4);
-    hm_virtio_driver_kick(&f.driver);
+    hm_ring_publish(&f.driver.ring);
+    set(&f, HM_REG_QUEUE_NOTIFY, 0);
     g_assert_cmpuint(hm_ring_get_used_idx(&f.driver.ring), ==, 0);
     hm_virtio_driver_start(&f.driver, ALL_FEATURES, 8);
     ping(&f);
@@ -94,6 +95,23 @@ static void test_broken_protocol(void)
     hm_virtio_driver_kick(&f.driver);
     assert_needs_reset(&f, "without room for an answer");
     g_assert_cmpuint(get(&f, HM_REG_INTERRUPT_STATUS), ==, 2);
+    hm_virtio_driver_send(&f.driver, "ping", 4, 4);
+    hm_ring_publish(&f.driver.ring);
+    set(&f, HM_REG_QUEUE_NOTIFY, 0);
+    g_assert_cmpuint(hm_test_device_get_requests(f.device), ==, 0);
+}
+
+/* The transport looks for itself. */
+static void test_device_that_overlooks_a_broken_ring(void)
+{
+    g_auto(Fixture) f = {0};
+
+    open_fixture(&f);
+    hm_virtio_driver_start(&f.driver, ALL_FEATURES, 8);
+    hm_test_device_set_careless(f.device, TRUE);
+    hm_ring_set_idx(&f.driver.ring, 100);
+    set(&f, HM_REG_QUEUE_NOTIFY, 0);
+    assert_needs_reset(&f, "from 0 to 100");
 }
 
 static gint messages; /* atomic */
@@ -233,6 +251,32 @@ static void test_closing_waits_for_the_request(void)
     check_waits(close_queue);
 }
 
+static gpointer say_driver(gpointer data)
+{
+    hostmem_virtio_mmio_write(data, HM_REG_STATUS, 3, 4);
+    return NULL;
+}
+
+/* What is written while a reset waits is not lost in it. */
+static void test_writes_wait_for_a_reset(void)
+{
+    g_auto(Fixture) f = {0};
+    GThread *server, *waiter, *writer;
+
+    open_fixture(&f);
+    hm_virtio_driver_start(&f.driver, ALL_FEATURES, 8);
+    server = hold_request(&f);
+    waiter = g_thread_new("waiter", reset, f.mmio);
+    g_usleep(20 * 1000);
+    writer = g_thread_new("writer", say_driver, f.mmio);
+    g_usleep(20 * 1000);
+    hm_test_device_hold(f.device, FALSE);
+    g_thread_join(writer);
+    g_thread_join(waiter);
+    g_thread_join(server);
+    g_assert_cmphex(get(&f, HM_REG_STATUS), ==, 3);
+}
+
 typedef struct {
     Fixture *f;
     gint stop; /* atomic */
@@ -356,6 +400,8 @@ static const HmTest tests[] = {
     {"/virtio-mmio/serve/second-queue", test_second_queue},
     {"/virtio-mmio/serve/broken-ring", test_broken_ring},
     {"/virtio-mmio/serve/broken-protocol", test_broken_protocol},
+    {"/virtio-mmio/serve/device-that-overlooks-a-broken-ring",
+     test_device_that_overlooks_a_broken_ring},
     {"/virtio-mmio/serve/ring-that-loses-its-memory",
      test_ring_that_loses_its_memory},
     {"/virtio-mmio/serve/served-by-another-thread",
@@ -364,6 +410,8 @@ static const HmTest tests[] = {
      test_reset_waits_for_the_request},
     {"/virtio-mmio/serve/closing-waits-for-the-request",
      test_closing_waits_for_the_request},
+    {"/virtio-mmio/serve/writes-wait-for-a-reset",
+     test_writes_wait_for_a_reset},
     {"/virtio-mmio/serve/requests-in-a-storm", test_requests_in_a_storm},
     {"/virtio-mmio/serve/guest-cannot-flood-the-log",
      test_guest_cannot_flood_the_log},

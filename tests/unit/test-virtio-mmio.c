@@ -158,7 +158,8 @@ static void test_reset_forgets_everything(void)
     g_assert_false(g_atomic_int_get(&f.level));
     g_assert_cmpuint(get(&f, HM_REG_QUEUE_READY), ==, 0);
     hm_virtio_driver_send(&f.driver, "ping", 4, 4);
-    hm_virtio_driver_kick(&f.driver);
+    hm_ring_publish(&f.driver.ring);
+    set(&f, HM_REG_QUEUE_NOTIFY, 0);
     g_assert_cmpuint(hm_ring_get_used_idx(&f.driver.ring), ==, 1);
     hm_virtio_driver_start(&f.driver, ALL_FEATURES, 4);
     ping(&f);
@@ -249,7 +250,14 @@ static void test_ready_queue_cannot_be_moved(void)
     open_fixture(&f);
     hm_virtio_driver_start(&f.driver, ALL_FEATURES, 8);
     set(&f, HM_REG_QUEUE_NUM, 2);
-    set(&f, HM_REG_QUEUE_DESC, 0);
+    set(&f, HM_REG_QUEUE_DESC, 0x10);
+    set(&f, HM_REG_QUEUE_DRIVER, 0x10);
+    set(&f, HM_REG_QUEUE_DEVICE, 0x10);
+    set(&f, HM_REG_QUEUE_READY, 1);
+    ping(&f);
+    /* they are what they were */
+    set(&f, HM_REG_QUEUE_READY, 0);
+    hm_ring_init(&f.driver.ring, f.ram, BASE, BASE, 8, TRUE);
     set(&f, HM_REG_QUEUE_READY, 1);
     ping(&f);
     set(&f, HM_REG_QUEUE_READY, 0);

@@ -210,6 +210,34 @@ static void test_table_longer_than_the_queue(void)
     assert_breaks(&f, "8 descriptors, or a loop");
 }
 
+static void test_read_only_memory(void)
+{
+    g_autofree char *path = g_build_filename(hm_test_folder(), "rom", NULL);
+    g_autofree char *content = g_strnfill(4096, 'x');
+    g_autofree char *options =
+        g_strdup_printf("memory-backend-file,id=rom,size=4K,mem-path=%s,"
+                        "share=on,readonly=on",
+                        path);
+    const guint64 at = 2 * BASE;
+    const HmRingBuffer out = {at, 16, FALSE};
+    const HmRingBuffer in = {at, 16, TRUE};
+    g_autoptr(HostmemBackend) rom = NULL;
+    g_auto(Fixture) f = {0};
+
+    g_assert_true(g_file_set_contents(path, content, 4096, NULL));
+    rom = hm_test_make(options);
+    open_fixture(&f, SIZE, 0);
+    g_assert_true(
+        hostmem_guest_memory_add(f.memory, at, rom, 0, 4096, NULL, NULL));
+    assert_not_created(&f, SIZE, BASE, BASE, at, "not in writable guest RAM");
+    hm_ring_add(&f.ring, &out, 1);
+    hm_ring_publish(&f.ring);
+    push(&f, pop(&f), 0);
+    hm_ring_add(&f.ring, &in, 1);
+    hm_ring_publish(&f.ring);
+    assert_breaks(&f, "not in writable guest RAM");
+}
+
 /* virtio 1.2, 2.7.5: 2^32 bytes in all; nothing of them is touched. */
 static void test_chain_of_more_than_4_gib(void)
 {
@@ -264,6 +292,7 @@ static const HmTest tests[] = {
      test_indirect_without_the_feature},
     {"/virtqueue/broken/table-longer-than-the-queue",
      test_table_longer_than_the_queue},
+    {"/virtqueue/broken/read-only-memory", test_read_only_memory},
     {"/virtqueue/broken/chain-of-more-than-4-gib",
      test_chain_of_more_than_4_gib},
     {"/virtqueue/broken/memory-goes-below-the-queue",
