@@ -214,14 +214,16 @@ static void full_barrier(void)
     __sync_synchronize();
 }
 
-/* The driver is to notify of the entry that will be popped next. */
+/* The driver is to notify of the chain that will be popped next. */
 static gboolean ask_for_next(HostmemVirtqueue *self)
 {
-    if (!store_used(self, used_entry(self->size), self->next_available)) {
-        return FALSE;
-    }
+    const gboolean ok =
+        self->event_idx
+            ? store_used(self, used_entry(self->size), self->next_available)
+            : store_used(self, 0, 0);
+
     full_barrier();
-    return TRUE;
+    return ok;
 }
 
 /* How many chains are available. */
@@ -413,14 +415,9 @@ gboolean hostmem_virtqueue_enable_notifications(HostmemVirtqueue *self)
         return FALSE;
     }
     self->notifications = TRUE;
-    if (self->event_idx) {
-        if (!ask_for_next(self)) {
-            return FALSE;
-        }
-    } else if (!store_used(self, 0, 0)) {
+    if (!ask_for_next(self)) {
         return FALSE;
     }
-    full_barrier();
     return !g_atomic_int_get(&self->stopped) && count_available(self, &n) &&
            n > 0;
 }

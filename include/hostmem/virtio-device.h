@@ -94,7 +94,7 @@ gboolean hostmem_virtio_device_check_features(HostmemVirtioDevice *self,
                                               guint64 accepted);
 
 /**
- * hostmem_virtio_device_read_config: read of the configuration.
+ * hostmem_virtio_device_read_config: read from the configuration.
  * @offset: bytes
  * @data: (out): little endian
  * @length: bytes; offset + length is within the configuration
