@@ -238,21 +238,33 @@ static const HmProp *find_row(const char *key, gpointer data)
     return row && !(row->flags & HM_PROP_READ_ONLY) ? row : NULL;
 }
 
+/* What is read-only is of the type itself, whatever name was asked for. */
+static gboolean refuse_device_key(const HmObjectSpec *self, const char *key,
+                                  GError **error)
+{
+    gboolean read_only = hm_props_find(self->klass, key) != NULL;
+    const char *type =
+        read_only ? hm_object_type_name(G_OBJECT_CLASS_TYPE(self->klass))
+                  : self->type->name;
+    g_autofree char *path = g_strdup_printf("%s.%s", type, key);
+    g_autofree char *quoted = hm_error_quote(path);
+
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID, "Property %s %s", quoted,
+                        read_only ? "is not writable" : "not found");
+}
+
 /* QEMU has other words for each kind. */
 static gboolean refuse_key(const HmObjectSpec *self, const char *key,
                            GError **error)
 {
-    g_autofree char *path = g_strdup_printf("%s.%s", self->type->name, key);
-    g_autofree char *quoted_path = hm_error_quote(path);
-    g_autofree char *quoted = hm_error_quote(key);
+    g_autofree char *quoted = NULL;
 
-    if (self->kind == HM_SPEC_OBJECT) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "Parameter %s is unexpected", quoted);
+    if (self->kind == HM_SPEC_DEVICE) {
+        return refuse_device_key(self, key, error);
     }
-    return hm_set_error(
-        error, HOSTMEM_ERROR_INVALID, "Property %s %s", quoted_path,
-        hm_props_find(self->klass, key) ? "is not writable" : "not found");
+    quoted = hm_error_quote(key);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "Parameter %s is unexpected", quoted);
 }
 
 static gboolean refuse_others(HmObjectSpec *self, json_t *options,

@@ -45,14 +45,33 @@ static void remove_device(gpointer user_data)
         hm_qmp_call_string(call, "id"), on_removed, call);
 }
 
+/* A path to something else; it ends the call. */
+static gboolean refuse_no_device(HmQmpCall *call, const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    HmQomNode node;
+
+    if (*path != '/' || !hm_qom_find(hm_qmp_server_get_registry(call->server),
+                                     path, &node, NULL)) {
+        return FALSE;
+    }
+    hm_set_error(&error, HOSTMEM_ERROR_INVALID,
+                 "%s is not a hotpluggable device", path);
+    hm_qmp_call_fail(call, error);
+    return TRUE;
+}
+
 /* What works on the device would keep it alive: that ends first, unless the
  * device stays anyway. */
 void hm_qmp_run_device_del(HmQmpCall *call)
 {
-    HostmemDevice *device =
-        hostmem_registry_lookup_device(hm_qmp_server_get_registry(call->server),
-                                       hm_qmp_call_string(call, "id"), NULL);
+    const char *id = hm_qmp_call_string(call, "id");
+    HostmemDevice *device = hostmem_registry_lookup_device(
+        hm_qmp_server_get_registry(call->server), id, NULL);
 
+    if (!device && refuse_no_device(call, id)) {
+        return;
+    }
     if (!device || hostmem_object_is_held(HOSTMEM_OBJECT(device)) ||
         !hostmem_device_check_removable(device, NULL) ||
         !hm_qmp_work_cancel(hm_qmp_server_get_work(call->server),

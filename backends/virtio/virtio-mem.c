@@ -383,21 +383,32 @@ static gboolean virtio_mem_refuse_change(HostmemObject *object,
 
 /* Leaving */
 
+/* (nullable): a plug may have begun before "requested-size" became 0. */
+static const char *why_it_stays(HostmemVirtioMem *self)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
+
+    if (!self->inaccessible) {
+        return "'unplugged-inaccessible' != 'on'";
+    }
+    if (hm_block_map_plugged(self->map)) {
+        return "some of its memory is still plugged";
+    }
+    if (self->requested) {
+        return "'requested-size' != '0'";
+    }
+    return self->serving ? "a request is being served" : NULL;
+}
+
 static gboolean virtio_mem_check_removable(HostmemDevice *device,
                                            GError **error)
 {
-    HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(device);
-    const char *why = !self->inaccessible
-                          ? "while 'unplugged-inaccessible' != 'on'"
-                      : hostmem_virtio_mem_get_size(self)
-                          ? "while some of its memory is still plugged"
-                      : hostmem_virtio_mem_get_requested_size(self)
-                          ? "while 'requested-size' != '0'"
-                          : NULL;
+    const char *why = why_it_stays(HOSTMEM_VIRTIO_MEM(device));
 
-    return !why ||
-           hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                        "virtio-mem device cannot get unplugged %s", why);
+    return !why || hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                                "virtio-mem device cannot get unplugged while "
+                                "%s",
+                                why);
 }
 
 static void virtio_mem_reset(HostmemDevice *device)

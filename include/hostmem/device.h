@@ -27,8 +27,8 @@ GType hostmem_device_get_type(void) G_GNUC_CONST;
 /**
  * hostmem_device_check_removable: could it go now?
  *
- * Nothing of it may be plugged or requested, and no driver may read what is
- * unplugged.  Any thread; complete devices only.
+ * Nothing of it may be plugged or requested, no request may be at work, and no
+ * driver may read what is unplugged.  Any thread; complete devices only.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_BUSY, in QEMU's words
  */

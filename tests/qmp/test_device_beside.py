@@ -72,6 +72,18 @@ def test_device_that_plugs_stays():
         assert daemon.qmp.finish(number) == {"type": "ack"}
 
 
+def test_device_that_plugs_what_nobody_wants_any_more_stays():
+    with device() as daemon:
+        other = daemon.connect()
+        number = start_plug(daemon.qmp)
+        wait_populating(daemon)
+        other.execute("qom-set", path="vm0", property="requested-size",
+                      value=0)
+        with raises(QmpError, "cannot get unplugged while"):
+            other.execute("device_del", id="vm0")
+        assert daemon.qmp.finish(number) == {"type": "ack"}
+
+
 def test_reset_ends_a_plug():
     with device() as daemon:
         other = daemon.connect()

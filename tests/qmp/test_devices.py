@@ -100,7 +100,7 @@ def test_what_cannot_be_added():
         (dict(id="vm0", memdev="m0", foo=1),
          "Property 'virtio-mem-pci.foo' not found"),
         (dict(id="vm0", memdev="m0", size=1),
-         "Property 'virtio-mem-pci.size' is not writable"),
+         "Property 'virtio-mem.size' is not writable"),
         (dict(id="vm0", memdev="m0", requested_size=1),
          "'requested-size' property has to be multiples of 'block-size' "
          "(0x200000)"),
@@ -201,8 +201,11 @@ def test_list_is_sorted_by_address():
 
 def test_what_cannot_be_deleted():
     with objects("virtio-mem,id=vm0,memdev=m0,requested-size=4M") as daemon:
-        for name in "nosuch", "/nosuch", "/objects/m0", "peripheral/vm0", "":
+        for name in "nosuch", "/nosuch", "m0", "peripheral/vm0", "":
             with refuses(f"Device '{name}' not found", "DeviceNotFound"):
+                daemon.qmp.execute("device_del", id=name)
+        for name in "/objects/m0", "/machine", "/":
+            with refuses(f"{name} is not a hotpluggable device"):
                 daemon.qmp.execute("device_del", id=name)
         prefix = "virtio-mem device cannot get unplugged while "
         with refuses(prefix + "'requested-size' != '0'"):

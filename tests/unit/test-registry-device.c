@@ -122,7 +122,7 @@ static void test_option_errors(void)
         {"virtio-mem-pci,id=v,memdev=m0,foo=1",
          "Property 'virtio-mem-pci.foo' not found"},
         {"virtio-mem-pci,id=v,memdev=m0,size=1M",
-         "Property 'virtio-mem-pci.size' is not writable"},
+         "Property 'virtio-mem.size' is not writable"},
         {"{\"driver\": \"virtio-mem\", \"id\": \"v\", \"memdev\": \"m0\", "
          "\"foo\": 1}",
          "Property 'virtio-mem.foo' not found"},
