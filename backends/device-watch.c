@@ -50,22 +50,17 @@ static gboolean on_tick(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-static void stop_timer(HmDeviceWatch *self)
+static void set_timer(HmDeviceWatch *self, gboolean on)
 {
-    if (self->timer) {
+    if (!on && self->timer) {
         g_source_destroy(self->timer);
         g_clear_pointer(&self->timer, g_source_unref);
+    } else if (on && !self->timer) {
+        self->timer = g_timeout_source_new(INTERVAL_MS);
+        g_source_set_callback(self->timer, on_tick, watch_ref(self),
+                              watch_unref);
+        g_source_attach(self->timer, self->context);
     }
-}
-
-static void start_timer(HmDeviceWatch *self)
-{
-    if (self->timer) {
-        return;
-    }
-    self->timer = g_timeout_source_new(INTERVAL_MS);
-    g_source_set_callback(self->timer, on_tick, watch_ref(self), watch_unref);
-    g_source_attach(self->timer, self->context);
 }
 
 static void tell_size(HmDeviceWatch *self, guint64 size)
@@ -92,7 +87,7 @@ static void tell_state(HmDeviceWatch *self,
     }
 }
 
-/* A handler may remove the device, and with it the watch. */
+/* A handler, of the device's signals too, may remove it and close the watch. */
 void hm_device_watch_look(HmDeviceWatch *self)
 {
     g_autoptr(HostmemVirtioMem) device = g_object_ref(self->device);
@@ -100,12 +95,10 @@ void hm_device_watch_look(HmDeviceWatch *self)
 
     watch_ref(self);
     hostmem_virtio_mem_get_status(device, &status);
-    if (status.state == HOSTMEM_RESIZE_RUNNING) {
-        start_timer(self);
-    } else {
-        stop_timer(self);
+    if (self->registry) {
+        set_timer(self, status.state == HOSTMEM_RESIZE_RUNNING);
+        tell_size(self, status.plugged);
     }
-    tell_size(self, status.plugged);
     if (self->registry) {
         tell_state(self, &status);
     }
@@ -182,7 +175,7 @@ void hm_device_watch_free(HmDeviceWatch *self)
     for (guint i = 0; i < G_N_ELEMENTS(self->handlers); i++) {
         g_signal_handler_disconnect(self->device, self->handlers[i]);
     }
-    stop_timer(self);
+    set_timer(self, FALSE);
     self->registry = NULL;
     watch_unref(self);
 }

@@ -57,7 +57,7 @@ static const HmQmpType type_progress = {
 
 const HmQmpType hm_qmp_type_resize_state = {
     .kind = HM_QMP_ENUM,
-    .name = "MemoryDeviceResizeState",
+    .name = "HostMemResizeState",
     .values = (const char *const[]){"reached", "running", "stalled", NULL},
 };
 

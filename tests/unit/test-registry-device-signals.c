@@ -222,6 +222,33 @@ static void test_a_handler_may_remove_the_device(void)
     g_assert_true(hostmem_registry_remove(fixture.registry, "m0", NULL));
 }
 
+static void on_stalled_remove(HostmemVirtioMem *device G_GNUC_UNUSED,
+                              HostmemResizeState state, gpointer data)
+{
+    Fixture *self = data;
+
+    if (state == HOSTMEM_RESIZE_STALLED) {
+        hm_test_assert_set(self->device, "requested-size", "0");
+        g_assert_true(
+            hostmem_registry_remove_device(self->registry, "v0", NULL));
+        self->device = NULL;
+    }
+}
+
+/* That it has stalled is noticed by who looks: the registry. */
+static void test_a_handler_of_the_device_may_remove_it(void)
+{
+    g_auto(Fixture) fixture = {0};
+
+    set_up(&fixture, ",requested-size=2M,resize-timeout=1");
+    g_signal_connect(fixture.device, "resize-changed",
+                     G_CALLBACK(on_stalled_remove), &fixture);
+    while (fixture.device) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    assert_told(&fixture, "running reached ");
+}
+
 /* Whoever else has a reference may go on; nobody is told. */
 static void test_a_device_outlives_its_registry(void)
 {
@@ -253,6 +280,8 @@ static const HmTest tests[] = {
      test_the_last_size_comes_before_the_end},
     {"/registry-device-signals/a-handler-may-remove-the-device",
      test_a_handler_may_remove_the_device},
+    {"/registry-device-signals/a-handler-of-the-device-may-remove-it",
+     test_a_handler_of_the_device_may_remove_it},
     {"/registry-device-signals/a-device-outlives-its-registry",
      test_a_device_outlives_its_registry},
 };
