@@ -463,7 +463,8 @@ def test_plug_and_unplug_ask_qemu_the_same():
         found = report(mode, *QUICK, "-n", "2")
         for result in measured(found, "requests of 2 MiB, prealloc=on"):
             assert result["against"] == "QEMU", result
-            assert result["their_best_ms"] > 0, result
+            # The protocol's part is taken off; as little can be left.
+            assert result["their_worst_ms"] >= result["their_best_ms"] >= 0
             assert result["protocol_ms"] > 0, result
             assert result["pairs"] == 2, result
 

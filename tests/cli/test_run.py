@@ -128,10 +128,10 @@ def test_signal_is_passed_on():
 
 
 def test_signal_reaches_what_the_command_started():
-    with Hostmemd("-object", MEMFD, "--run", "echo ready; sleep 100; true",
+    with Hostmemd("-object", MEMFD, "--run", "sleep 100 & echo ready; wait",
                   qmp=False) as daemon:
         wait_until_running(daemon)
-        os.kill(daemon.pid, signal.SIGINT)
+        os.kill(daemon.pid, signal.SIGTERM)
         daemon.wait()
 
 

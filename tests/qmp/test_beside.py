@@ -241,10 +241,11 @@ def test_delete_cancels_a_change():
 def threads(daemon):
     """Name and blocked signals of each thread but the main one."""
     for task in harness.pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
-        if task.name != str(daemon.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             fields = dict(line.split(":\t", 1) for line in
                           (task / "status").read_text().splitlines())
-            yield fields["Name"], int(fields["SigBlk"], 16)
+            if task.name != str(daemon.pid):
+                yield fields["Name"], int(fields["SigBlk"], 16)
 
 
 def test_threads_leave_signals_to_the_program():

@@ -81,8 +81,8 @@ static void test_dialects(void)
         "virtio-mem,id=vm0,memdev=m0,requested-size=8M",
         "driver=virtio-mem-pci,id=vm0,memdev=/objects/m0,requested-size=8M",
         "id=vm0,memdev=m0,requested-size=8388608,driver=virtio-mem-device",
-        "{\"driver\": \"virtio-mem-pci\", \"id\": \"vm0\", \"memdev\": \"m0\", "
-        "\"requested-size\": 8388608}",
+        ("{\"driver\": \"virtio-mem-pci\", \"id\": \"vm0\", \"memdev\": \"m0\","
+         " \"requested-size\": 8388608}"),
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(options); i++) {
