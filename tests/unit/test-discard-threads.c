@@ -1,120 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <string.h>
+#include "discard-ear.h"
 #include "discard-test.h"
 
 /*
  * Listeners that come and go in threads of their own, while others populate
- * and discard.  Each listener keeps a map of what it was told, without a lock:
- * the source serves one at a time, and ThreadSanitizer looks on.
+ * and discard; ThreadSanitizer looks on.
  */
 #define BLOCK    HM_TEST_SOURCE_BLOCK
 #define N_BLOCKS 32
 #define ROUNDS   400
 
-typedef struct {
-    HostmemDiscardSource *source;
-    guint8 told[N_BLOCKS];
-    gboolean in_callback;
-    gboolean destroyed;
-    guint refuse; /* one in so many; 0: never */
-    GRand *rand;
-} Ear;
-
-static void begin_callback(Ear *self)
-{
-    g_assert_false(self->destroyed);
-    g_assert_false(self->in_callback);
-    self->in_callback = TRUE;
-}
-
-static gboolean ear_populating(HostmemDiscardSource *source, guint64 offset,
-                               guint64 length, gpointer user_data,
-                               GError **error)
-{
-    Ear *self = user_data;
-    gboolean refuses =
-        self->refuse && !g_rand_int_range(self->rand, 0, (gint)self->refuse);
-
-    begin_callback(self);
-    hostmem_discard_source_is_populated(source, offset, length);
-    for (guint i = offset / BLOCK; i < (offset + length) / BLOCK; i++) {
-        g_assert_cmpuint(self->told[i], ==, FALSE);
-        self->told[i] = TRUE;
-    }
-    if (refuses) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "no");
-    }
-    self->in_callback = FALSE;
-    return !refuses;
-}
-
-static void ear_discarded(HostmemDiscardSource *source G_GNUC_UNUSED,
-                          guint64 offset, guint64 length, gpointer user_data)
-{
-    Ear *self = user_data;
-
-    begin_callback(self);
-    memset(self->told + offset / BLOCK, FALSE, length / BLOCK);
-    self->in_callback = FALSE;
-}
-
-static void ear_destroy(gpointer user_data)
-{
-    Ear *self = user_data;
-
-    begin_callback(self);
-    self->destroyed = TRUE;
-}
-
-static guint ear_add(Ear *self, HmTestSource *source)
-{
-    const HostmemDiscardListener listener = {
-        .populating = ear_populating,
-        .discarded = ear_discarded,
-    };
-
-    self->source = HOSTMEM_DISCARD_SOURCE(source);
-    return hostmem_discard_source_add_listener(HOSTMEM_DISCARD_SOURCE(source),
-                                               0, N_BLOCKS * BLOCK, &listener,
-                                               self, ear_destroy, NULL);
-}
-
-/* A HostmemDiscardReplay: in one turn, what it was told is what is there. */
-static gboolean compare(guint64 offset G_GNUC_UNUSED,
-                        guint64 length G_GNUC_UNUSED, gpointer user_data,
-                        GError **error G_GNUC_UNUSED)
-{
-    const Ear *self = user_data;
-
-    for (guint i = 0; i < N_BLOCKS; i++) {
-        g_assert_cmpint(self->told[i], ==,
-                        hostmem_discard_source_is_populated(self->source,
-                                                            i * BLOCK, BLOCK));
-    }
-    return FALSE; /* once is enough */
-}
-
-static void ear_compare(Ear *self)
-{
-    hostmem_discard_source_replay_populated(self->source, 0, N_BLOCKS * BLOCK,
-                                            compare, self, NULL);
-}
-
 static gpointer come_and_go(gpointer data)
 {
     for (guint i = 0; i < ROUNDS; i++) {
-        Ear ear = {.rand = g_rand_new_with_seed(i), .refuse = i % 5};
-        guint id = ear_add(&ear, data);
+        HmEar ear;
 
-        if (id) {
-            ear_compare(&ear);
-            hostmem_discard_source_remove_listener(data, id);
+        hm_ear_init(&ear, data, i % 5, i);
+        if (hm_ear_add(&ear)) {
+            hm_ear_compare(&ear);
+            hm_ear_remove(&ear);
         }
-        g_assert_true(ear.destroyed);
-        for (guint n = 0; n < N_BLOCKS; n++) {
-            g_assert_cmpuint(ear.told[n], ==, FALSE);
-        }
-        g_rand_free(ear.rand);
+        hm_ear_clear(&ear);
     }
     return NULL;
 }
@@ -146,11 +52,11 @@ static void test_everybody_at_once(void)
     g_autoptr(HmTestSource) source = hm_test_source_new(N_BLOCKS);
     Half low = {source, 0};
     Half high = {source, N_BLOCKS / 2};
-    Ear ear = {.refuse = 0};
+    HmEar ear;
     GThread *threads[4];
-    guint id = ear_add(&ear, source);
 
-    g_assert_cmpuint(id, !=, 0);
+    hm_ear_init(&ear, HOSTMEM_DISCARD_SOURCE(source), 0, 0);
+    g_assert_true(hm_ear_add(&ear));
     threads[0] = g_thread_new("low", plug_and_unplug, &low);
     threads[1] = g_thread_new("high", plug_and_unplug, &high);
     threads[2] = g_thread_new("one", come_and_go, source);
@@ -158,11 +64,9 @@ static void test_everybody_at_once(void)
     for (guint i = 0; i < G_N_ELEMENTS(threads); i++) {
         g_thread_join(threads[i]);
     }
-    for (guint n = 0; n < N_BLOCKS; n++) {
-        g_assert_cmpuint(ear.told[n], ==, FALSE);
-    }
-    hostmem_discard_source_remove_listener(HOSTMEM_DISCARD_SOURCE(source), id);
-    g_assert_true(ear.destroyed);
+    hm_ear_compare(&ear);
+    hm_ear_remove(&ear);
+    hm_ear_clear(&ear);
 }
 
 /* Others that come or go while a callback runs wait for its end. */
