@@ -296,9 +296,13 @@ static void close_guest(Guest *guest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static guint handler;
     Guest guest = {.data = data, .left = size};
 
-    g_log_set_handler("hostmem", G_LOG_LEVEL_MESSAGE, drop_message, NULL);
+    if (!handler) {
+        handler = g_log_set_handler("hostmem", G_LOG_LEVEL_MESSAGE,
+                                    drop_message, NULL);
+    }
     open_guest(&guest);
     while (guest.left) {
         step(&guest);
