@@ -23,8 +23,7 @@ typedef enum {
 
 typedef struct {
     const HmWork *work;
-    const HmIdset *cpus;
-    HmPriority priority;
+    GPtrArray *threads;
     GMutex lock; /* guards phase */
     GCond moved;
     Phase phase;
@@ -54,11 +53,13 @@ static gboolean wait_for_phase(Crew *crew, Phase phase)
 
 static void set_up_worker(const Crew *crew)
 {
-    if (crew->cpus) {
-        hm_os_set_affinity(0, crew->cpus);
+    const HmPreallocOptions *options = crew->work->options;
+
+    if (options->cpus) {
+        hm_os_set_affinity(0, options->cpus);
     }
-    if (crew->priority != HM_PRIORITY_NORMAL) {
-        hm_os_lower_priority(crew->priority);
+    if (options->priority != HM_PRIORITY_NORMAL) {
+        hm_os_lower_priority(options->priority);
     }
 }
 
@@ -86,10 +87,28 @@ static gpointer other_worker(gpointer data)
     return NULL;
 }
 
-static GThread *spawn(Crew *crew, guint i, const HmPreallocOptions *options,
-                      GError **error)
+static void crew_init(Crew *crew, const HmWork *work)
+{
+    *crew = (Crew){.work = work, .threads = g_ptr_array_new()};
+    g_mutex_init(&crew->lock);
+    g_cond_init(&crew->moved);
+}
+
+/** Waits for all. */
+static void crew_clear(Crew *crew)
+{
+    for (guint i = 0; i < crew->threads->len; i++) {
+        g_thread_join(g_ptr_array_index(crew->threads, i));
+    }
+    g_ptr_array_unref(crew->threads);
+    g_cond_clear(&crew->moved);
+    g_mutex_clear(&crew->lock);
+}
+
+static GThread *spawn(Crew *crew, guint i, GError **error)
 {
     GThreadFunc func = i == 0 ? first_worker : other_worker;
+    const HmPreallocOptions *options = crew->work->options;
 
     if (options->spawn) {
         return options->spawn("prealloc", func, crew, options->spawn_data,
@@ -98,13 +117,14 @@ static GThread *spawn(Crew *crew, guint i, const HmPreallocOptions *options,
     return hm_thread_new("prealloc", func, crew, error);
 }
 
-/** Returns: FALSE when not all @n could be created; @threads has the others */
-static gboolean spawn_all(Crew *crew, guint n, const HmPreallocOptions *options,
-                          GPtrArray *threads, GError **error)
+/** Returns: FALSE when not all could be created; the crew has the others */
+static gboolean spawn_all(Crew *crew, GError **error)
 {
+    guint n = crew->work->threads;
+
     for (guint i = 0; i < n; i++) {
         g_autoptr(GError) why = NULL;
-        GThread *thread = spawn(crew, i, options, &why);
+        GThread *thread = spawn(crew, i, &why);
 
         if (!thread) {
             return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
@@ -112,51 +132,55 @@ static gboolean spawn_all(Crew *crew, guint n, const HmPreallocOptions *options,
                                 "thread %u of %u: %s",
                                 i + 1, n, why->message);
         }
-        g_ptr_array_add(threads, thread);
+        g_ptr_array_add(crew->threads, thread);
     }
     return TRUE;
 }
 
-static gboolean run_crew(const HmWork *work, guint n,
-                         const HmPreallocOptions *options, GError **error)
+static gboolean run_crews(Crew *crews, guint n, guint *failed, GError **error)
 {
-    g_autoptr(GPtrArray) threads = g_ptr_array_new();
-    Crew crew = {
-        .work = work,
-        .cpus = options->cpus,
-        .priority = options->priority,
-    };
     sigset_t old_mask;
-    gboolean ok;
+    gboolean ok = TRUE;
 
-    g_mutex_init(&crew.lock);
-    g_cond_init(&crew.moved);
     hm_thread_block_signals(&old_mask); /* as a thread context inherits them */
-    ok = spawn_all(&crew, n, options, threads, error);
-    hm_thread_restore_signals(&old_mask);
-    enter_phase(&crew, ok ? FIRST : ABANDONED);
-    for (guint i = 0; i < threads->len; i++) {
-        g_thread_join(g_ptr_array_index(threads, i));
+    for (guint i = 0; i < n && ok; i++) {
+        *failed = i;
+        ok = spawn_all(&crews[i], error);
     }
-    g_cond_clear(&crew.moved);
-    g_mutex_clear(&crew.lock);
+    hm_thread_restore_signals(&old_mask);
+    for (guint i = 0; i < n; i++) {
+        enter_phase(&crews[i], ok ? FIRST : ABANDONED);
+    }
     return ok;
 }
 
 /** What a worker sets of itself, the caller would be left with. */
-static gboolean can_be_caller(const HmPreallocOptions *options)
+static gboolean can_be_caller(const HmWork *work)
 {
-    return !options->spawn && !options->cpus &&
+    const HmPreallocOptions *options = work->options;
+
+    return work->threads == 1 && !options->spawn && !options->cpus &&
            options->priority == HM_PRIORITY_NORMAL;
 }
 
-gboolean hm_workers_run(const HmWork *work, guint n,
-                        const HmPreallocOptions *options, GError **error)
+gboolean hm_workers_run(const HmWork *works, guint n, guint *failed,
+                        GError **error)
 {
-    if (n == 1 && can_be_caller(options)) {
-        work->first(work->data);
-        work->each(work->data);
+    g_autofree Crew *crews = NULL;
+    gboolean ok;
+
+    if (n == 1 && can_be_caller(works)) {
+        works->first(works->data);
+        works->each(works->data);
         return TRUE;
     }
-    return run_crew(work, n, options, error);
+    crews = g_new(Crew, n);
+    for (guint i = 0; i < n; i++) {
+        crew_init(&crews[i], &works[i]);
+    }
+    ok = run_crews(crews, n, failed, error);
+    for (guint i = 0; i < n; i++) {
+        crew_clear(&crews[i]);
+    }
+    return ok;
 }

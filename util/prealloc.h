@@ -5,6 +5,7 @@
 #include "util/idset.h"
 #include "util/os.h"
 #include "util/prealloc-plan.h"
+#include "util/prealloc-queue.h"
 
 /** Progress of a run; any thread may read it while the run goes on. */
 typedef struct {
@@ -62,6 +63,7 @@ typedef struct {
     gpointer roll_back_data;
     gint64 deadline;      /* hm_os_now() microseconds; 0: none */
     gsize chunk_size;     /* bytes; 0: chosen from length and threads */
+    HmQueuePlace *place;  /* among those who share the CPUs; NULL: none do */
     HmProgress *progress; /* (nullable) */
 } HmPreallocOptions;
 
@@ -79,22 +81,45 @@ typedef struct {
     guint64 done;        /* bytes that had been populated */
 } HmPreallocFailure;
 
+/** A region of a run, and what became of it. */
+typedef struct {
+    const HmPreallocRegion *region;
+    const HmPreallocOptions *options;
+    HmPreallocResult result;
+    HmPreallocFailure failure; /* with an error */
+    GError *error;             /* why not all was populated; the caller's */
+} HmPreallocPart;
+
 /**
- * hm_prealloc_run: populate one region; blocks until all workers are done.
- * @failure: (nullable): filled when it returns FALSE
+ * hm_prealloc_run_all: populate regions at the same time; blocks until all
+ * workers are done.
+ * @failed: index of a part that failed, when it returns FALSE
  *
  * Keeps the contents, also those that others write meanwhile.  Cancel and
- * deadline take effect within a chunk.  After a failure the part of the holes
- * that this run reached has been discarded again, unless may_roll_back says no
- * or it was the deadline, which limits time and takes nothing back.
+ * deadline take effect within a chunk.  A deadline limits the time of its part
+ * alone: that has an error then, which is no failure, and takes nothing back.
+ * When a part fails the others are stopped, and what this run reached in the
+ * holes of all parts has been discarded again, except where may_roll_back says
+ * no.
  *
- * Returns: FALSE with the errno's code ("preallocating memory failed: ...
+ * Part errors: the errno's code ("preallocating memory failed: ...
  * at offset ..."), where no page could be had %HOSTMEM_ERROR_NO_SPACE (shared
  * memory), %HOSTMEM_ERROR_NO_HUGE_PAGES (hugetlb) or %HOSTMEM_ERROR_SYSTEM,
  * %HOSTMEM_ERROR_CHANGED (the file shrank, memory is poisoned),
  * %HOSTMEM_ERROR_UNSUPPORTED (backed was wanted of a filesystem that cannot),
- * %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what @room or
- * @verify said, or %HOSTMEM_ERROR_LIMIT (no thread to be had)
+ * %HOSTMEM_ERROR_TIMED_OUT, %G_IO_ERROR_CANCELLED, what room or verify said,
+ * or %HOSTMEM_ERROR_LIMIT (no thread to be had).
+ *
+ * Returns: FALSE when a part failed
+ */
+gboolean hm_prealloc_run_all(HmPreallocPart *parts, guint n,
+                             GCancellable *cancellable, guint *failed);
+
+/**
+ * hm_prealloc_run: populate one region.
+ * @failure: (nullable): filled when it returns FALSE
+ *
+ * Returns: FALSE with the part's error, also %HOSTMEM_ERROR_TIMED_OUT
  */
 gboolean hm_prealloc_run(const HmPreallocRegion *region,
                          const HmPreallocOptions *options,
