@@ -3,11 +3,14 @@
  * Theory of operation
  *
  * Creation is a row of steps: check, open, check huge pages, preflight, map,
- * advise, bind, populate.  Each either does all of its job or sets an error,
- * and whatever the ones before it made is undone in one place, so that a
- * failure leaves nothing behind.  What the user got wrong is found by the first
- * step, before anything is made.  Memory is bound before it is populated, or
- * its pages would lie on the wrong nodes.
+ * advise, bind, prepare to populate.  Each either does all of its job or sets
+ * an error, and whatever the ones before it made is undone in one place, so
+ * that a failure leaves nothing behind.  What the user got wrong is found by
+ * the first step, before anything is made.  Memory is bound before it is
+ * populated, or its pages would lie on the wrong nodes.
+ *
+ * What takes long comes last, and can be done for several backends at a time:
+ * hm_backends_finish().
  */
 #include <sys/mman.h>
 #include "backends/hostmem.h"
@@ -221,23 +224,11 @@ static gboolean bind_memory(HostmemBackend *self,
         error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
 }
 
-/* Memory that is populated in part is of use; whoever reads "prealloc" sees
- * that it is not all. */
-static gboolean populate(HostmemBackend *self, GCancellable *cancellable,
-                         GError **error)
+static gboolean prepare_prealloc(HostmemBackend *self,
+                                 GCancellable *cancellable G_GNUC_UNUSED,
+                                 GError **error)
 {
-    GError *why = NULL;
-
-    if (!self->prealloc || hm_backend_prealloc(self, cancellable, &why)) {
-        return TRUE;
-    }
-    if (!g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT)) {
-        g_propagate_error(error, why);
-        return FALSE;
-    }
-    hm_backend_prealloc_stopped(self, why);
-    g_error_free(why);
-    return TRUE;
+    return hm_backend_prepare_prealloc(self, error);
 }
 
 /* The order */
@@ -245,7 +236,7 @@ static gboolean populate(HostmemBackend *self, GCancellable *cancellable,
 static gboolean (*const steps[])(HostmemBackend *self,
                                  GCancellable *cancellable, GError **error) = {
     check, open_backing, check_thp,   preflight,
-    map,   advise,       bind_memory, populate,
+    map,   advise,       bind_memory, prepare_prealloc,
 };
 
 static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,
@@ -260,16 +251,28 @@ static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,
     return TRUE;
 }
 
-gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
-                             GError **error)
+gboolean hm_backend_prepare(HostmemBackend *self, GCancellable *cancellable,
+                            GError **error)
 {
-    HostmemBackend *self = HOSTMEM_BACKEND(object);
-
     if (run_steps(self, cancellable, error)) {
         return TRUE;
     }
     hm_backend_undo(self);
     return FALSE;
+}
+
+gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
+                             GError **error)
+{
+    HostmemBackend *self = HOSTMEM_BACKEND(object);
+    g_autoptr(GPtrArray) backends = g_ptr_array_new();
+    HostmemBackend *culprit;
+
+    if (!hm_backend_prepare(self, cancellable, error)) {
+        return FALSE;
+    }
+    g_ptr_array_add(backends, self);
+    return hm_backends_finish(backends, cancellable, &culprit, error);
 }
 
 void hm_backend_close(HostmemBackend *self)
@@ -281,6 +284,8 @@ void hm_backend_close(HostmemBackend *self)
 
 void hm_backend_undo(HostmemBackend *self)
 {
+    hm_backend_end_job(self);
+    g_clear_pointer(&self->pending, hm_populate_free);
     hm_mapping_clear(&self->mapping);
     hm_backing_undo(&self->backing);
     g_clear_pointer(&self->nodes, hm_idset_free);

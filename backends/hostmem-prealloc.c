@@ -39,12 +39,10 @@ static gboolean read_settings(HostmemBackend *self, HmPopulateHow *how)
 {
     g_autoptr(GMutexLocker) locker =
         g_mutex_locker_new(&HOSTMEM_OBJECT(self)->value_lock);
-    gint64 seconds = self->prealloc_deadline;
-
     *how = (HmPopulateHow){
         .state = states[self->prealloc_state],
         .priority = priorities[self->prealloc_priority],
-        .deadline = seconds ? hm_os_now() + seconds * G_USEC_PER_SEC : 0,
+        .time_limit = (gint64)self->prealloc_deadline * G_USEC_PER_SEC,
     };
     return self->prealloc_async;
 }
@@ -117,6 +115,7 @@ static gboolean run_job(HostmemJob *job, gpointer data, GError **error)
     HmPopulateHow how;
 
     read_settings(self, &how);
+    how.background = TRUE;
     how.keep = TRUE;
     how.progress = hm_job_get_progress(job);
     if (populate_all(self, &how, hm_job_get_cancellable(job), &why)) {
@@ -159,12 +158,18 @@ static gboolean start_job(HostmemBackend *self, GError **error)
     return TRUE;
 }
 
+/* Returns: whether its storage comes first, and the rest is left to a job */
+static gboolean is_backed_first(HostmemBackend *self)
+{
+    return has_backed_state(self) && self->writable;
+}
+
 static gboolean back(HostmemBackend *self, GCancellable *cancellable,
                      GError **error)
 {
     const HmPopulateHow how = {.state = HM_STATE_BACKED};
 
-    return !has_backed_state(self) || !self->writable ||
+    return !is_backed_first(self) ||
            populate_all(self, &how, cancellable, error);
 }
 
@@ -181,6 +186,109 @@ gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
         return populate_all(self, &how, cancellable, error);
     }
     return back(self, cancellable, error) && start_job(self, error);
+}
+
+/* In creation */
+
+/* Whether a job populates it once it is created. */
+static gboolean wants_job(HostmemBackend *self)
+{
+    HmPopulateHow how;
+
+    return self->prealloc && read_settings(self, &how) &&
+           how.state != HM_STATE_BACKED;
+}
+
+gboolean hm_backend_prepare_prealloc(HostmemBackend *self, GError **error)
+{
+    const HmRange all = {0, self->mapping.length};
+    HmPopulateHow how;
+
+    if (!self->prealloc) {
+        return TRUE;
+    }
+    read_settings(self, &how);
+    if (!check(self, how.state, error)) {
+        return FALSE;
+    }
+    if (wants_job(self)) {
+        if (!is_backed_first(self)) {
+            return TRUE;
+        }
+        how = (HmPopulateHow){.state = HM_STATE_BACKED};
+    }
+    self->pending = hm_populate_new(self, &all, &how, error);
+    return self->pending != NULL;
+}
+
+/* Memory that is populated in part is of use; whoever reads "prealloc" sees
+ * that it is not all. */
+static gboolean finish(HostmemBackend *self, GError **error)
+{
+    g_autoptr(HmPopulate) done = g_steal_pointer(&self->pending);
+    g_autoptr(GError) why = done ? hm_populate_steal_error(done) : NULL;
+
+    if (why) {
+        hm_backend_prealloc_stopped(self, why);
+    }
+    return !wants_job(self) || start_job(self, error);
+}
+
+/* (transfer container) (element-type HmPopulate): @backends of each in
+ * @owners. */
+static GPtrArray *list_pending(GPtrArray *backends, GPtrArray *owners)
+{
+    GPtrArray *pending = g_ptr_array_new();
+
+    for (guint i = 0; i < backends->len; i++) {
+        HostmemBackend *backend = g_ptr_array_index(backends, i);
+
+        if (backend->pending) {
+            g_ptr_array_add(pending, backend->pending);
+            g_ptr_array_add(owners, backend);
+        }
+    }
+    return pending;
+}
+
+static gboolean run_pending(GPtrArray *backends, GCancellable *cancellable,
+                            HostmemBackend **culprit, GError **error)
+{
+    g_autoptr(GPtrArray) owners = g_ptr_array_new();
+    g_autoptr(GPtrArray) pending = list_pending(backends, owners);
+    guint failed;
+
+    if (!pending->len || hm_populate_run_all(pending, cancellable, &failed)) {
+        return TRUE;
+    }
+    *culprit = g_ptr_array_index(owners, failed);
+    g_propagate_error(error, hm_populate_steal_error((*culprit)->pending));
+    return FALSE;
+}
+
+static gboolean finish_all(GPtrArray *backends, HostmemBackend **culprit,
+                           GError **error)
+{
+    for (guint i = 0; i < backends->len; i++) {
+        *culprit = g_ptr_array_index(backends, i);
+        if (!finish(*culprit, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
+                            HostmemBackend **culprit, GError **error)
+{
+    if (run_pending(backends, cancellable, culprit, error) &&
+        finish_all(backends, culprit, error)) {
+        return TRUE;
+    }
+    for (guint i = 0; i < backends->len; i++) {
+        hm_backend_undo(g_ptr_array_index(backends, i));
+    }
+    return FALSE;
 }
 
 HostmemJob *hostmem_backend_get_job(HostmemBackend *self)

@@ -25,12 +25,12 @@ typedef struct {
 /*
  * The base of all backends: hostmem.c has the class, its properties and what
  * is asked of a ready backend; hostmem-create.c the order of creation and
- * destruction; hostmem-populate.c how memory is populated; hostmem-room.c
- * whether there is room for it; hostmem-prealloc.c when, and how far:
- * "prealloc" and what goes with it; hostmem-place.c on which nodes pages ended
- * up; hostmem-thp.c where transparent huge pages come from; hostmem-secure.c
- * how far memory is made sure without populating; hostmem-discard.c how it is
- * given back.
+ * destruction; hostmem-populate.c how memory is populated; hostmem-room.c and
+ * hostmem-populate-room.c whether there is room for it; hostmem-prealloc.c
+ * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
+ * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
+ * hostmem-secure.c how far memory is made sure without populating;
+ * hostmem-discard.c how it is given back.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -63,6 +63,8 @@ struct _HostmemBackend {
     gboolean writable; /* the mapping is */
     gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
+
+    struct HmPopulate *pending; /* (nullable): between prepare and finish */
 
     GMutex populate_lock;  /* one populate at a time; guards what follows */
     HmSeries series;       /* of small ones */
@@ -128,6 +130,9 @@ char *hm_backend_block_name(HostmemBackend *self);
 
 gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
                              GError **error);
+/** All of creation that does not populate; undone when it fails. */
+gboolean hm_backend_prepare(HostmemBackend *self, GCancellable *cancellable,
+                            GError **error);
 /** Give back what creation made; a file it created stays. */
 void hm_backend_close(HostmemBackend *self);
 /** The same, and leave files as creation found them. */
@@ -169,12 +174,42 @@ void hm_series_look(HmSeries *series);
 typedef struct {
     HmPreallocState state;
     HmPriority priority;
-    gint64 deadline;      /* hm_os_now() microseconds; 0: none */
+    gint64 time_limit;    /* microseconds from the start; 0: none */
+    gboolean background;  /* nobody waits for it: others go first */
     gboolean keep;        /* a failure gives nothing back */
     HmProgress *progress; /* (nullable): counts there */
 } HmPopulateHow;
 
-/** Blocks; @range is checked. */
+/** A populate of a range that can be carried out: there is room for it. */
+typedef struct HmPopulate HmPopulate;
+
+/**
+ * @range is checked; errors as of hostmem_backend_populate().  What is a hole
+ * now, is given back after a failure: under populate_lock until it is freed, or
+ * before anybody knows the backend.
+ */
+HmPopulate *hm_populate_new(HostmemBackend *backend, const HmRange *range,
+                            const HmPopulateHow *how, GError **error);
+void hm_populate_free(HmPopulate *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPopulate, hm_populate_free)
+
+/**
+ * hm_populate_run_all: carry out populates of different backends at the same
+ * time; blocks.
+ * @all: (element-type HmPopulate): each once
+ * @failed: index of one that failed, when it returns FALSE
+ *
+ * A deadline limits the time of one of them, which has an error then, and is no
+ * failure.  After a failure none has populated anything.
+ *
+ * Returns: FALSE when one failed
+ */
+gboolean hm_populate_run_all(GPtrArray *all, GCancellable *cancellable,
+                             guint *failed);
+/** (transfer full) (nullable): why not all was populated. */
+GError *hm_populate_steal_error(HmPopulate *self);
+
+/** One, at once.  Blocks; @range is checked. */
 gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
                                    const HmPopulateHow *how,
                                    GCancellable *cancellable, GError **error);
@@ -199,7 +234,8 @@ gboolean hm_backend_secure(HostmemBackend *self, const HmRange *range,
 /* hostmem-prealloc.c */
 
 /**
- * hm_backend_prealloc: do for all of it what "prealloc" asks for.
+ * hm_backend_prealloc: do for all of it what "prealloc" asks for; of a ready
+ * backend.
  *
  * With "prealloc-async" that is to back it, and to start a job.
  *
@@ -208,6 +244,20 @@ gboolean hm_backend_secure(HostmemBackend *self, const HmRange *range,
  */
 gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
                              GError **error);
+/** The last step of hm_backend_prepare(): there is room, and nobody else gets
+ * it. */
+gboolean hm_backend_prepare_prealloc(HostmemBackend *self, GError **error);
+/**
+ * hm_backends_finish: populate what "prealloc" asks for, and start jobs.
+ * @backends: (element-type HostmemBackend): prepared
+ * @culprit: which one failed, when it returns FALSE
+ *
+ * All at the same time, as one run.  After a failure all are undone.
+ *
+ * Returns: FALSE as hostmem_backend_populate(), or with %HOSTMEM_ERROR_LIMIT
+ */
+gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
+                            HostmemBackend **culprit, GError **error);
 /** "prealloc" did not do all: it reads as off.  A message says why, unless
  * somebody wanted it so. */
 void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);

@@ -6,6 +6,7 @@ struct HmJobList {
     GMainContext *context;
     HmJobFeedback feedback; /* NULL: closed; of the context's thread */
     gpointer data;
+    HmQueue *queue; /* owned */
 
     GMutex lock;     /* guards what follows */
     GPtrArray *jobs; /* owned */
@@ -27,6 +28,7 @@ HmJobList *hm_job_list_new(GMainContext *context, HmJobFeedback feedback,
     self->context = g_main_context_ref(context);
     self->feedback = feedback;
     self->data = data;
+    self->queue = hm_queue_new();
     self->jobs = g_ptr_array_new_with_free_func(g_object_unref);
     g_mutex_init(&self->lock);
     return self;
@@ -42,10 +44,16 @@ void hm_job_list_unref(HmJobList *self)
 {
     if (g_atomic_ref_count_dec(&self->refs)) {
         g_main_context_unref(self->context);
+        hm_queue_unref(self->queue);
         g_ptr_array_unref(self->jobs);
         g_mutex_clear(&self->lock);
         g_free(self);
     }
+}
+
+HmQueue *hm_job_list_get_queue(HmJobList *self)
+{
+    return self->queue;
 }
 
 void hm_job_list_close(HmJobList *self)

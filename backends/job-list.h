@@ -2,9 +2,11 @@
 #pragma once
 
 #include <hostmem/job.h>
+#include "util/prealloc-queue.h"
 
 /**
- * HmJobList: the jobs that are not over, or not dismissed, and who is told.
+ * HmJobList: the jobs that are not over, or not dismissed, who is told, and the
+ * CPUs that they and the creations of the same registry share.
  *
  * Jobs change in threads of their own; whoever listens is told in a main
  * context, in the order of the changes.  Reference counted, as jobs may
@@ -22,6 +24,9 @@ HmJobList *hm_job_list_ref(HmJobList *self);
 void hm_job_list_unref(HmJobList *self);
 /** Nobody is told any more; in the thread of the context. */
 void hm_job_list_close(HmJobList *self);
+
+/** (transfer none) */
+HmQueue *hm_job_list_get_queue(HmJobList *self);
 
 /** @job has come to @status: CREATED adds it, NULL takes it out. */
 void hm_job_list_changed(HmJobList *self, HostmemJob *job,

@@ -127,6 +127,11 @@ void hm_object_set_path(HostmemObject *self, const char *path)
     self->path = g_strdup(path);
 }
 
+HmQueue *hm_object_get_queue(HostmemObject *self)
+{
+    return self->jobs ? hm_job_list_get_queue(self->jobs) : NULL;
+}
+
 /* What it is */
 
 const char *hostmem_object_get_id(HostmemObject *self)

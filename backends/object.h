@@ -63,6 +63,9 @@ struct _HostmemObjectClass {
 /** "memory-backend-memfd 'm0'", or the type alone; (transfer full). */
 char *hm_object_describe(HostmemObject *self);
 
+/** (transfer none) (nullable): of the CPUs that it shares with others. */
+HmQueue *hm_object_get_queue(HostmemObject *self);
+
 /** Where the jobs of the object go; before creation is complete. */
 void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs);
 
