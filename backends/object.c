@@ -62,7 +62,7 @@ static gboolean object_initable_init(GInitable *initable,
     if (!HOSTMEM_OBJECT_GET_CLASS(self)->complete(self, cancellable, error)) {
         return FALSE;
     }
-    g_atomic_int_set(&self->complete, TRUE);
+    hm_object_set_complete(self);
     return TRUE;
 }
 
@@ -159,6 +159,11 @@ char *hm_object_describe(HostmemObject *self)
 gboolean hm_object_is_complete(HostmemObject *self)
 {
     return g_atomic_int_get(&self->complete);
+}
+
+void hm_object_set_complete(HostmemObject *self)
+{
+    g_atomic_int_set(&self->complete, TRUE);
 }
 
 void hm_object_abandon(HostmemObject *self)

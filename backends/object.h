@@ -74,6 +74,8 @@ void hm_object_set_path(HostmemObject *self, const char *path);
 
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);
+/** For who creates it other than by GInitable. */
+void hm_object_set_complete(HostmemObject *self);
 
 /**
  * hm_object_abandon: nobody will ever use the object, undo its creation as if

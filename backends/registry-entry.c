@@ -190,7 +190,7 @@ static void entry_leave(HmEntry *entry)
     }
 }
 
-static GError *cancelled_error(const HmEntry *entry)
+GError *hm_entry_cancelled_error(const HmEntry *entry)
 {
     return g_error_new(G_IO_ERROR, G_IO_ERROR_CANCELLED,
                        "creation of %s '%s' was cancelled",
@@ -216,14 +216,14 @@ static void entry_failed(HmEntry *entry)
 
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
         g_error_free(error);
-        error = cancelled_error(entry);
+        error = hm_entry_cancelled_error(entry);
     }
     answer_add(entry, error);
     answer_removal(entry);
     hm_entry_drop(entry);
 }
 
-static void creation_done(HmEntry *entry)
+void hm_entry_created(HmEntry *entry)
 {
     if (entry->outer) {
         g_cancellable_disconnect(entry->outer, entry->outer_handler);
@@ -257,7 +257,7 @@ static void drop_and_tell(HmEntry *entry)
 
 static void leaving_done(HmEntry *entry)
 {
-    answer_add(entry, cancelled_error(entry));
+    answer_add(entry, hm_entry_cancelled_error(entry));
     answer_removal(entry);
     drop_and_tell(entry);
 }
@@ -266,7 +266,7 @@ void hm_entry_settle(HmEntry *entry)
 {
     join_thread(entry);
     if (entry->state == HM_ENTRY_CREATING) {
-        creation_done(entry);
+        hm_entry_created(entry);
     } else {
         leaving_done(entry);
     }

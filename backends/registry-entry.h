@@ -12,6 +12,7 @@ struct _HostmemRegistry {
     GMainContext *context;
     GHashTable *by_path; /* path -> HmEntry, borrowed */
     GPtrArray *entries;  /* owned, in the order of creation */
+    GPtrArray *batches;  /* borrowed, at work in threads: registry-batch.c */
     HmPropLinks links;
     HmJobList *jobs;
     HmAddressSpace *space; /* of the devices */
@@ -74,6 +75,10 @@ gboolean hm_entry_create(HmEntry *entry, GCancellable *cancellable,
 /** Create in a thread; @waiter is answered as by add_async(). */
 void hm_entry_create_async(HmEntry *entry, GCancellable *cancellable,
                            const HmWaiter *waiter);
+/** Creation is over: with @error of the entry, cancelled, or ready. */
+void hm_entry_created(HmEntry *entry);
+/** (transfer full): "creation of object 'm0' was cancelled". */
+GError *hm_entry_cancelled_error(const HmEntry *entry);
 /** Free a READY object here and now. */
 void hm_entry_remove(HmEntry *entry);
 /** Free a READY object in a thread, or cancel the creation of one. */
@@ -114,6 +119,12 @@ gboolean hm_registry_remove(HmEntry *entry, GError **error);
 void hm_registry_remove_async(HostmemRegistry *self, HmEntry *entry,
                               GError *error, GAsyncReadyCallback callback,
                               gpointer user_data);
+/** An entry for a checked line, whose path is free; NULL with @error, also when
+ * @spec is, with @error set. */
+HmEntry *hm_registry_add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
+                               GError **error);
+/** Wait for the thread of a batch and go on with what it did. */
+void hm_batch_settle(gpointer batch);
 
 /** (transfer full): a task that answers in the registry's context. */
 GTask *hm_registry_new_task(HostmemRegistry *self, const HmWaiter *waiter,

@@ -56,8 +56,8 @@ static gboolean refuse_taken(const HmObjectSpec *spec, GError **error)
 }
 
 /* @spec is (nullable): then @error is set already. */
-static HmEntry *add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
-                          GError **error)
+HmEntry *hm_registry_add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
+                               GError **error)
 {
     g_autofree char *path = NULL;
 
@@ -78,7 +78,7 @@ HostmemObject *hm_registry_add(HostmemRegistry *self, HmSpecKind kind,
 {
     g_autoptr(HmObjectSpec) spec =
         hm_object_spec_from_text(kind, options, &self->links, error);
-    HmEntry *entry = add_entry(self, spec, error);
+    HmEntry *entry = hm_registry_add_entry(self, spec, error);
     HostmemObject *object;
 
     if (!entry) {
@@ -100,7 +100,7 @@ static void add_async(HostmemRegistry *self, const HmObjectSpec *spec,
                       GError *error, GCancellable *cancellable,
                       const HmWaiter *waiter)
 {
-    HmEntry *entry = add_entry(self, spec, &error);
+    HmEntry *entry = hm_registry_add_entry(self, spec, &error);
     g_autoptr(GTask) task = NULL;
 
     if (entry) {
@@ -447,6 +447,7 @@ static void hostmem_registry_init(HostmemRegistry *self)
     self->context = g_main_context_ref_thread_default();
     self->by_path = g_hash_table_new(g_str_hash, g_str_equal);
     self->entries = g_ptr_array_new_with_free_func(hm_entry_free);
+    self->batches = g_ptr_array_new();
     self->links = (HmPropLinks){find_link, link_path, self};
     self->jobs = hm_job_list_new(self->context, on_job_changed, self);
     self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
@@ -471,6 +472,9 @@ static void hostmem_registry_dispose(GObject *object)
     HmEntry *entry;
 
     hostmem_registry_cancel_all(self);
+    while (self->batches->len) {
+        hm_batch_settle(g_ptr_array_index(self->batches, 0));
+    }
     while ((entry = find_busy(self))) {
         hm_entry_settle(entry);
     }
@@ -487,6 +491,7 @@ static void hostmem_registry_finalize(GObject *object)
 
     g_hash_table_unref(self->by_path);
     g_ptr_array_unref(self->entries);
+    g_ptr_array_unref(self->batches);
     hm_job_list_unref(self->jobs);
     hm_address_space_unref(self->space);
     g_main_context_unref(self->context);

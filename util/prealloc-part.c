@@ -221,31 +221,50 @@ static gboolean has_room(HmPart *part, const HmRange *range)
 
 /* a CPU */
 
-static gboolean has_chunks(const HmPart *part)
+/** Whether there is nothing left to begin. */
+static gboolean is_done(const HmPart *part)
 {
-    return part->region->plan->n_chunk &&
-           __atomic_load_n(&part->cursor, __ATOMIC_RELAXED) <
-               part->region->length;
+    guint64 begun = part->region->plan->n_chunk
+                        ? __atomic_load_n(&part->cursor, __ATOMIC_RELAXED)
+                        : part->allocated;
+
+    return begun >= part->region->length;
 }
 
-/** Wait for a CPU; FALSE when none is needed any more. */
-static gboolean take_cpu(HmPart *part)
-{
-    HmQueuePlace *place = part->options->place;
+/** What a worker has of the queue. */
+typedef struct {
+    HmPart *part;
+    gboolean has_cpu;
+} Seat;
 
-    while (place && !hm_queue_enter(place, part->options->deadline)) {
-        if (!may_go_on(part) || !has_chunks(part)) {
+static void leave_cpu(Seat *seat)
+{
+    if (seat->has_cpu && seat->part->options->place) {
+        hm_queue_exit(seat->part->options->place);
+    }
+    seat->has_cpu = FALSE;
+}
+
+/** Wait for a CPU, or for the same one again; FALSE: it has none, nor needs
+ * one any more. */
+static gboolean take_cpu(Seat *seat)
+{
+    HmPart *part = seat->part;
+    HmQueuePlace *place = part->options->place;
+    gint64 deadline = part->options->deadline;
+
+    if (!place) {
+        return TRUE;
+    }
+    seat->has_cpu = seat->has_cpu ? hm_queue_yield(place, deadline)
+                                  : hm_queue_enter(place, deadline);
+    while (!seat->has_cpu) {
+        if (!may_go_on(part) || is_done(part)) {
             return FALSE;
         }
+        seat->has_cpu = hm_queue_enter(place, deadline);
     }
     return TRUE;
-}
-
-static void leave_cpu(HmPart *part)
-{
-    if (part->options->place) {
-        hm_queue_exit(part->options->place);
-    }
 }
 
 /* the work */
@@ -287,12 +306,12 @@ static gboolean allocate_piece(HmPart *part)
 /** Make all storage, where that is possible beforehand. */
 static void allocate_whole(HmPart *part)
 {
-    gboolean more = TRUE;
+    Seat seat = {.part = part};
 
-    while (more && part->allocated < part->region->length && take_cpu(part)) {
-        more = allocate_piece(part);
-        leave_cpu(part);
+    while (part->allocated < part->region->length && take_cpu(&seat) &&
+           allocate_piece(part)) {
     }
+    leave_cpu(&seat);
     part->backed = part->allocated == part->region->length;
 }
 
@@ -422,33 +441,46 @@ static gboolean run_timed_chunk(HmPart *part)
     return TRUE;
 }
 
-/** The next chunk, when it is the worker's turn and there is a CPU. */
-static gboolean take_turn(HmPart *part, guint worker)
+/** Who is parked does not keep a CPU from others. */
+static gboolean wait_for_turn(Seat *seat, guint worker)
 {
-    gboolean tune = part->options->tune;
-    gboolean more;
+    HmTurns *turns = &seat->part->turns;
 
-    if ((tune && !hm_turns_wait(&part->turns, worker)) || !take_cpu(part)) {
+    if (!seat->part->options->tune) {
+        return TRUE;
+    }
+    if (!hm_turns_is_next(turns, worker)) {
+        leave_cpu(seat);
+    }
+    return hm_turns_wait(turns, worker);
+}
+
+/** The next chunk, when it is the worker's turn and there is a CPU. */
+static gboolean take_turn(Seat *seat, guint worker)
+{
+    HmPart *part = seat->part;
+
+    if (!wait_for_turn(seat, worker) || !take_cpu(seat)) {
         return FALSE;
     }
-    more = tune ? run_timed_chunk(part) : run_next_chunk(part);
-    leave_cpu(part);
-    return more;
+    return part->options->tune ? run_timed_chunk(part) : run_next_chunk(part);
 }
 
 /* Those who wait for a turn or a CPU are sent home by the first who ends. */
 void hm_part_run_chunks(gpointer data)
 {
     HmPart *part = data;
+    Seat seat = {.part = part};
     guint worker = hm_turns_join(&part->turns);
 
-    while (take_turn(part, worker)) {
+    while (take_turn(&seat, worker)) {
     }
+    __atomic_store_n(&part->ended, hm_os_now(), __ATOMIC_RELAXED);
     hm_turns_end(&part->turns);
     if (part->options->place) {
         hm_queue_close(part->options->place);
     }
-    __atomic_store_n(&part->ended, hm_os_now(), __ATOMIC_RELAXED);
+    leave_cpu(&seat);
 }
 
 /* life */

@@ -201,11 +201,21 @@ static gboolean wait_for_grant(HmQueuePlace *place, gint64 deadline)
     return place->granted;
 }
 
-gboolean hm_queue_enter(HmQueuePlace *place, gint64 deadline)
+static void give_up_cpu(HmQueuePlace *place)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&place->queue->lock);
+    guint cpu;
 
+    if (place->beyond) {
+        place->beyond--;
+    } else if (hm_idset_next(place->held, 0, &cpu)) {
+        hm_idset_remove(place->held, cpu);
+    }
+}
+
+static gboolean wait_in_line(HmQueuePlace *place, gint64 deadline)
+{
     if (place->closed) {
+        hand_out(place->queue);
         return FALSE;
     }
     place->waiting++;
@@ -218,16 +228,26 @@ gboolean hm_queue_enter(HmQueuePlace *place, gint64 deadline)
     return FALSE;
 }
 
+gboolean hm_queue_enter(HmQueuePlace *place, gint64 deadline)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&place->queue->lock);
+
+    return wait_in_line(place, deadline);
+}
+
+gboolean hm_queue_yield(HmQueuePlace *place, gint64 deadline)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&place->queue->lock);
+
+    give_up_cpu(place);
+    return wait_in_line(place, deadline);
+}
+
 void hm_queue_exit(HmQueuePlace *place)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&place->queue->lock);
-    guint cpu;
 
-    if (place->beyond) {
-        place->beyond--;
-    } else if (hm_idset_next(place->held, 0, &cpu)) {
-        hm_idset_remove(place->held, cpu);
-    }
+    give_up_cpu(place);
     hand_out(place->queue);
 }
 

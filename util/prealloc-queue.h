@@ -38,6 +38,12 @@ void hm_queue_leave(HmQueuePlace *place);
  * deadline has passed
  */
 gboolean hm_queue_enter(HmQueuePlace *place, gint64 deadline);
+/**
+ * hm_queue_yield: exit, and enter again when nobody ahead waits for the CPU.
+ *
+ * Returns: as hm_queue_enter()
+ */
+gboolean hm_queue_yield(HmQueuePlace *place, gint64 deadline);
 void hm_queue_exit(HmQueuePlace *place);
 /** Nobody gets in any more: those who wait, go. */
 void hm_queue_close(HmQueuePlace *place);

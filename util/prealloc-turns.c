@@ -33,6 +33,13 @@ gboolean hm_turns_wait(HmTurns *self, guint worker)
     return !self->over;
 }
 
+gboolean hm_turns_is_next(HmTurns *self, guint worker)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+
+    return self->over || worker < self->tuner.active;
+}
+
 void hm_turns_note(HmTurns *self, guint64 bytes, gint64 start_us, gint64 end_us)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);

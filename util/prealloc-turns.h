@@ -28,6 +28,8 @@ guint hm_turns_join(HmTurns *self);
  * Returns: FALSE when it is over
  */
 gboolean hm_turns_wait(HmTurns *self, guint worker);
+/** Whether hm_turns_wait() would not wait. */
+gboolean hm_turns_is_next(HmTurns *self, guint worker);
 /** A chunk is done, see hm_tuner_note(). */
 void hm_turns_note(HmTurns *self, guint64 bytes, gint64 start_us,
                    gint64 end_us);

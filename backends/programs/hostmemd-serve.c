@@ -7,7 +7,7 @@
 /*
  * The life of a daemon:
  *
- *   starting   sockets are open, objects are created one by one
+ *   starting   sockets are open, objects are created, all in one run
  *   serving    all are there, pidfile written, --run's command started
  *   ready      no job populates any more
  *   leaving    what is under way is cancelled, then everything is given back

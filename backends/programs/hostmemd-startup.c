@@ -2,15 +2,16 @@
 #include "hostmemd.h"
 
 typedef struct {
-    GPtrArray *texts; /* in the order of creation */
-    guint n_objects;  /* that many of them; devices follow */
-    guint next;
+    GPtrArray *objects; /* in the order of creation; NULL at the end */
+    GPtrArray *devices;
+    guint next; /* device */
 } Startup;
 
 static void startup_free(gpointer data)
 {
     Startup *self = data;
-    g_ptr_array_unref(self->texts);
+    g_ptr_array_unref(self->objects);
+    g_ptr_array_unref(self->devices);
     g_free(self);
 }
 
@@ -36,70 +37,66 @@ static Startup *startup_new(const HmOptions *options)
 {
     Startup *self = g_new0(Startup, 1);
 
-    self->texts = g_ptr_array_new_with_free_func(g_free);
-    append_if(self->texts, options->objects, TRUE);
-    append_if(self->texts, options->objects, FALSE);
-    self->n_objects = self->texts->len;
-    for (guint i = 0; i < options->devices->len; i++) {
-        g_ptr_array_add(self->texts, g_strdup(options->devices->pdata[i]));
-    }
+    self->objects = g_ptr_array_new_with_free_func(g_free);
+    append_if(self->objects, options->objects, TRUE);
+    append_if(self->objects, options->objects, FALSE);
+    g_ptr_array_add(self->objects, NULL);
+    self->devices = g_ptr_array_ref(options->devices);
     return self;
 }
 
-static gboolean is_device(const Startup *self)
+static void fail(GTask *task, const char *option, const char *text,
+                 GError *error)
 {
-    return self->next >= self->n_objects;
+    g_prefix_error(&error, "-%s %s: ", option, text);
+    g_task_return_error(task, error);
 }
 
-static void create_next(GTask *task);
+static void create_next_device(GTask *task);
 
-static gboolean finish(const Startup *self, HostmemRegistry *registry,
-                       GAsyncResult *result, GError **error)
-{
-    if (is_device(self)) {
-        return hostmem_registry_add_device_finish(registry, result, error) !=
-               NULL;
-    }
-    return hostmem_registry_add_finish(registry, result, error) != NULL;
-}
-
-static void on_created(GObject *source, GAsyncResult *result, gpointer data)
+static void on_device(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
     Startup *self = g_task_get_task_data(task);
-    HostmemRegistry *registry = HOSTMEM_REGISTRY(source);
     GError *error = NULL;
 
-    if (!finish(self, registry, result, &error)) {
-        g_prefix_error(&error,
-                       "-%s %s: ", is_device(self) ? "device" : "object",
-                       (char *)self->texts->pdata[self->next]);
-        g_task_return_error(task, error);
+    if (!hostmem_registry_add_device_finish(HOSTMEM_REGISTRY(source), result,
+                                            &error)) {
+        fail(task, "device", self->devices->pdata[self->next], error);
         return;
     }
     self->next++;
-    create_next(g_steal_pointer(&task));
+    create_next_device(g_steal_pointer(&task));
 }
 
 /* Takes the reference to @task. */
-static void create_next(GTask *task)
+static void create_next_device(GTask *task)
 {
     Startup *self = g_task_get_task_data(task);
 
-    if (self->next == self->texts->len) {
+    if (self->next == self->devices->len) {
         g_task_return_boolean(task, TRUE);
         g_object_unref(task);
         return;
     }
-    if (is_device(self)) {
-        hostmem_registry_add_device_async(
-            g_task_get_source_object(task), self->texts->pdata[self->next],
-            g_task_get_cancellable(task), on_created, task);
+    hostmem_registry_add_device_async(
+        g_task_get_source_object(task), self->devices->pdata[self->next],
+        g_task_get_cancellable(task), on_device, task);
+}
+
+static void on_objects(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    Startup *self = g_task_get_task_data(task);
+    GError *error = NULL;
+    guint failed;
+
+    if (!hostmem_registry_add_batch_finish(HOSTMEM_REGISTRY(source), result,
+                                           &failed, &error)) {
+        fail(task, "object", self->objects->pdata[failed], error);
         return;
     }
-    hostmem_registry_add_async(g_task_get_source_object(task),
-                               self->texts->pdata[self->next],
-                               g_task_get_cancellable(task), on_created, task);
+    create_next_device(g_steal_pointer(&task));
 }
 
 void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
@@ -107,9 +104,12 @@ void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
                       gpointer user_data)
 {
     GTask *task = g_task_new(registry, cancellable, callback, user_data);
+    Startup *self = startup_new(options);
 
-    g_task_set_task_data(task, startup_new(options), startup_free);
-    create_next(task);
+    g_task_set_task_data(task, self, startup_free);
+    hostmem_registry_add_batch_async(registry,
+                                     (const char *const *)self->objects->pdata,
+                                     cancellable, on_objects, task);
 }
 
 gboolean hm_startup_finish(GAsyncResult *result, GError **error)

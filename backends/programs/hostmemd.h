@@ -115,11 +115,11 @@ int hm_serve(const HmOptions *options, int ready_fd);
 /* The objects and devices of the command line: hostmemd-startup.c */
 
 /**
- * hm_startup_async: create what -object and -device ask for, one by one.
+ * hm_startup_async: create what -object and -device ask for.
  *
- * Each thread-context comes first, and devices come after all objects,
- * otherwise the order is kept.  Stops at the first that fails; the ones before
- * it stay.
+ * The objects together, each thread-context first, then the devices one by one;
+ * otherwise the order is kept.  Stops at the first device that fails; what was
+ * before it stays.
  */
 void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
                       GCancellable *cancellable, GAsyncReadyCallback callback,

@@ -77,6 +77,46 @@ HostmemObject *hostmem_registry_add_finish(HostmemRegistry *self,
                                            GError **error);
 
 /**
+ * hostmem_registry_add_batch: create objects together, and wait until all are
+ * ready.
+ * @options: NULL-terminated, each as of hostmem_registry_add(); a link may
+ *     point to an earlier one
+ * @failed: (out) (optional): index in @options of what the error is about
+ *
+ * All lines are checked before anything is made.  Then each object is made in
+ * turn, up to its memory being mapped, and at last the memory of all backends
+ * is populated in one run: each has as many workers as its "prealloc-threads",
+ * but no more of all of them run at a time than there are CPUs; memory of NUMA
+ * nodes with CPUs that may be used comes first, otherwise the order of
+ * @options.  The jobs of "prealloc-async" follow.
+ *
+ * They become ready together.  After a failure none of them is left, and what
+ * was populated in files that were there before is given back.
+ *
+ * Returns: FALSE as hostmem_registry_add()
+ */
+gboolean hostmem_registry_add_batch(HostmemRegistry *self,
+                                    const char *const *options,
+                                    GCancellable *cancellable, guint *failed,
+                                    GError **error);
+
+/**
+ * hostmem_registry_add_batch_async: the same, without waiting.
+ *
+ * As hostmem_registry_add_async(); to cancel one of them, or to remove it
+ * meanwhile, cancels all.
+ */
+void hostmem_registry_add_batch_async(HostmemRegistry *self,
+                                      const char *const *options,
+                                      GCancellable *cancellable,
+                                      GAsyncReadyCallback callback,
+                                      gpointer user_data);
+/** Returns: as hostmem_registry_add_batch() */
+gboolean hostmem_registry_add_batch_finish(HostmemRegistry *self,
+                                           GAsyncResult *result, guint *failed,
+                                           GError **error);
+
+/**
  * hostmem_registry_remove: drop an object and wait until it is gone.
  *
  * The memory of a backend is unmapped when this returns, unless the caller

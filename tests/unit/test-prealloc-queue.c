@@ -149,6 +149,25 @@ static void test_who_is_ahead_does_not_wait(void)
     hm_queue_unref(queue);
 }
 
+static void test_between_two_chunks_the_cpu_stays(void)
+{
+    HmQueue *queue = hm_queue_new();
+    Crowd first, second;
+
+    join(&first, queue, 0, "0", ALL);
+    join(&second, queue, 0, "0", ALL);
+    g_assert_true(hm_queue_enter(first.place, 0));
+    send(&second, 1);
+    assert_inside(&second, 0);
+    g_assert_true(hm_queue_yield(first.place, 0));
+    assert_inside(&second, 0);
+    hm_queue_exit(first.place);
+    assert_inside(&second, 1);
+    leave(&first);
+    leave(&second);
+    hm_queue_unref(queue);
+}
+
 /* Which CPUs */
 
 static void test_nodes_do_not_wait_for_each_other(void)
@@ -255,6 +274,8 @@ int main(int argc, char **argv)
                     test_the_second_gets_what_is_left);
     g_test_add_func("/prealloc-queue/who-is-ahead-does-not-wait",
                     test_who_is_ahead_does_not_wait);
+    g_test_add_func("/prealloc-queue/between-two-chunks-the-cpu-stays",
+                    test_between_two_chunks_the_cpu_stays);
     g_test_add_func("/prealloc-queue/nodes-do-not-wait-for-each-other",
                     test_nodes_do_not_wait_for_each_other);
     g_test_add_func("/prealloc-queue/who-is-bound-to-nothing-leaves-room",
