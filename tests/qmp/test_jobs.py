@@ -19,9 +19,11 @@ def slow_hostmemd(*args):
 
 
 def add(client, object_id="m0", size=SIZE, **more):
-    """Add a memfd; keywords have _ for -."""
+    """Add a memfd of base pages, which leave work for the job when they are
+    backed; keywords have _ for -."""
     options = {"qom-type": "memory-backend-memfd", "id": object_id,
-               "size": size, "prealloc": True, "prealloc-async": True,
+               "size": size, "thp": "off",
+               "prealloc": True, "prealloc-async": True,
                "prealloc-threads": 2, "prealloc-check": False}
     options.update((k.replace("_", "-"), v) for k, v in more.items())
     client.execute("object-add", options)
