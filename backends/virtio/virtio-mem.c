@@ -224,6 +224,7 @@ static const HmProp virtio_mem_props[] = {
         .kind = HM_PROP_UINT32,
         .offset = HM_PROP_FIELD(HostmemVirtioMem, node),
         .max = G_MAXUINT16,
+        .type_name = "uint32",
         .description = "NUMA node of the guest that the memory belongs to",
     },
     {
