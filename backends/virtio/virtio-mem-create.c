@@ -207,6 +207,9 @@ static void make_state(HostmemVirtioMem *self)
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
 
     self->map = hm_block_map_new(self->region_size / self->block_size);
+    if (self->prealloc_ahead) {
+        self->ahead = hm_block_map_new(self->region_size / self->block_size);
+    }
     self->requested = self->given_requested_size;
     self->timeout_us = self->given_resize_timeout * G_USEC_PER_SEC;
     hm_virtio_mem_resize_usable(self, TRUE);
@@ -230,6 +233,7 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
     }
     hm_virtio_mem_choose_slots(self);
     make_state(self);
+    hm_virtio_mem_look_ahead(self);
     return TRUE;
 }
 

@@ -79,6 +79,8 @@ static void mark_plugged(HostmemVirtioMem *self, const HmRange *range)
 
     hm_block_map_plug(self->map, first_block(self, range),
                       n_blocks(self, range));
+    hm_virtio_mem_forget_ahead(self, range);
+    self->ahead_rests = FALSE;
     hm_virtio_mem_size_changed(self);
 }
 
@@ -92,6 +94,7 @@ static void mark_unplugged(HostmemVirtioMem *self, const HmRange *range)
         hm_block_map_unplug(self->map, first_block(self, range),
                             n_blocks(self, range));
     }
+    hm_virtio_mem_forget_ahead(self, range);
     hm_virtio_mem_size_changed(self);
 }
 
@@ -190,9 +193,18 @@ static gboolean discard(HostmemVirtioMem *self, const HmRange *range,
                                    range->length, error);
 }
 
+/* Blocks that stay unplugged. */
+static void drop(HostmemVirtioMem *self, const HmRange *range)
+{
+    discard(self, range, NULL);
+    g_mutex_lock(&self->state_lock);
+    hm_virtio_mem_forget_ahead(self, range);
+    g_mutex_unlock(&self->state_lock);
+}
+
 /* Our hold keeps the backend from giving back what it populated. */
-static gboolean make_ready(HostmemVirtioMem *self, const HmRange *range,
-                           GCancellable *cancellable, GError **error)
+gboolean hm_virtio_mem_make_ready(HostmemVirtioMem *self, const HmRange *range,
+                                  GCancellable *cancellable, GError **error)
 {
     HostmemBackend *backend = hm_virtio_mem_backend(self);
     gboolean ready =
@@ -202,9 +214,26 @@ static gboolean make_ready(HostmemVirtioMem *self, const HmRange *range,
             : hm_backend_secure(backend, range, cancellable, error);
 
     if (!ready) {
-        discard(self, range, NULL);
+        drop(self, range);
     }
     return ready;
+}
+
+/* What was made ready ahead may be what is missing. */
+static gboolean make_ready(HostmemVirtioMem *self, const HmRange *range,
+                           GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (hm_virtio_mem_make_ready(self, range, cancellable, &why)) {
+        return TRUE;
+    }
+    if (!g_cancellable_is_cancelled(cancellable) &&
+        hm_virtio_mem_give_back_ahead(self)) {
+        return hm_virtio_mem_make_ready(self, range, cancellable, error);
+    }
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }
 
 /* Blocks enter and leave; memory, map and listeners change in one turn, which
@@ -220,7 +249,7 @@ static HostmemVirtioMemAnswer enter(HostmemVirtioMem *self,
     if (agreed) {
         mark_plugged(self, range);
     } else {
-        discard(self, range, NULL);
+        drop(self, range);
     }
     hm_discard_listeners_end(&self->listeners);
     return agreed ? HOSTMEM_VIRTIO_MEM_ACK : HOSTMEM_VIRTIO_MEM_BUSY;
@@ -296,6 +325,7 @@ static HostmemVirtioMemAnswer unplug_all(HostmemVirtioMem *self,
         answer = leave(self, &all, error);
     }
     if (answer == HOSTMEM_VIRTIO_MEM_ACK) {
+        hm_virtio_mem_rest_ahead(self);
         g_mutex_lock(&self->state_lock);
         hm_virtio_mem_resize_usable(self, TRUE);
         g_mutex_unlock(&self->state_lock);
@@ -350,8 +380,15 @@ static gboolean in_callback(HostmemVirtioMem *self)
 
 static void begin(HostmemVirtioMem *self, GCancellable *cancellable)
 {
+    g_mutex_lock(&self->state_lock);
+    self->waiting++;
+    g_mutex_unlock(&self->state_lock);
     g_mutex_lock(&self->request_lock);
     g_mutex_lock(&self->state_lock);
+    self->waiting--;
+    if (!self->waiting) {
+        g_cond_signal(&self->none_waits);
+    }
     self->serving = TRUE;
     self->current = cancellable;
     g_mutex_unlock(&self->state_lock);
@@ -364,6 +401,7 @@ static void end(HostmemVirtioMem *self)
     self->current = NULL;
     g_mutex_unlock(&self->state_lock);
     g_mutex_unlock(&self->request_lock);
+    hm_virtio_mem_look_ahead(self);
 }
 
 static void pass_on_cancel(GCancellable *outer G_GNUC_UNUSED, gpointer inner)
@@ -473,4 +511,5 @@ void hostmem_virtio_mem_set_busy(HostmemVirtioMem *self, gboolean busy)
     g_mutex_lock(&self->state_lock);
     self->busy = busy;
     g_mutex_unlock(&self->state_lock);
+    hm_virtio_mem_look_ahead(self);
 }

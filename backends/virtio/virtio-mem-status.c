@@ -48,6 +48,7 @@ void hm_virtio_mem_begin_resize(HostmemVirtioMem *self)
     memset(self->answers, 0, sizeof(self->answers));
     g_clear_pointer(&self->reason, g_free);
     self->progress_us = hm_os_now();
+    self->ahead_rests = FALSE;
     self->pending |= HM_PENDING_REQUESTED;
     look_at_resize(self);
 }

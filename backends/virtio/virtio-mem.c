@@ -145,6 +145,12 @@ static void get_usable_region_size(gpointer object, GValue *value)
                        hostmem_virtio_mem_get_usable_region_size(object));
 }
 
+static void get_ahead_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value,
+                       is_ready(object) ? hm_virtio_mem_ahead_size(object) : 0);
+}
+
 static void get_resize_state(gpointer object, GValue *value)
 {
     g_value_set_enum(value, read_status(object).state);
@@ -235,6 +241,14 @@ static const HmProp virtio_mem_props[] = {
                        "plugged",
     },
     {
+        .name = "prealloc-ahead",
+        .kind = HM_PROP_SIZE,
+        .offset = HM_PROP_FIELD(HostmemVirtioMem, prealloc_ahead),
+        .type_name = "size",
+        .description = "How much of what the guest will plug next is made "
+                       "ready in the background (0: nothing)",
+    },
+    {
         .name = "unplugged-inaccessible",
         .kind = HM_PROP_ENUM,
         .offset = HM_PROP_FIELD(HostmemVirtioMem, unplugged_inaccessible),
@@ -275,6 +289,14 @@ static const HmProp virtio_mem_props[] = {
         .get = get_usable_region_size,
         .type_name = "size",
         .description = "How much of the region the guest may plug blocks in",
+    },
+    {
+        .name = "ahead-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_ahead_size,
+        .type_name = "size",
+        .description = "How much unplugged memory prealloc-ahead has ready",
     },
     {
         .name = "resize-state",
@@ -365,6 +387,7 @@ static gboolean virtio_mem_change(HostmemObject *object, const HmProp *row,
 
 static void virtio_mem_changed(HostmemObject *object)
 {
+    hm_virtio_mem_look_ahead(HOSTMEM_VIRTIO_MEM(object));
     hm_virtio_mem_emit(HOSTMEM_VIRTIO_MEM(object));
 }
 
@@ -423,6 +446,7 @@ static void hostmem_virtio_mem_init(HostmemVirtioMem *self)
 {
     g_mutex_init(&self->request_lock);
     g_mutex_init(&self->state_lock);
+    g_cond_init(&self->none_waits);
     hm_discard_listeners_init(&self->listeners, HOSTMEM_DISCARD_SOURCE(self));
 }
 
@@ -430,6 +454,7 @@ static void hostmem_virtio_mem_dispose(GObject *object)
 {
     HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(object);
 
+    hm_virtio_mem_end_ahead(self);
     hm_discard_listeners_remove_all(&self->listeners);
     G_OBJECT_CLASS(hostmem_virtio_mem_parent_class)->dispose(object);
 }
@@ -448,6 +473,7 @@ static void hostmem_virtio_mem_finalize(GObject *object)
     g_clear_pointer(&self->reason, g_free);
     g_mutex_clear(&self->request_lock);
     g_mutex_clear(&self->state_lock);
+    g_cond_clear(&self->none_waits);
     G_OBJECT_CLASS(hostmem_virtio_mem_parent_class)->finalize(object);
 }
 

@@ -12,20 +12,22 @@
  * The device: virtio-mem.c has the class, its properties and what is asked of
  * it; virtio-mem-create.c what can fail in creation; virtio-mem-request.c the
  * requests; virtio-mem-source.c who is told of them, and the parts of the
- * region; virtio-mem-status.c how a resize goes, and the signals;
+ * region; virtio-mem-ahead.c what is made ready before it is asked for;
+ * virtio-mem-status.c how a resize goes, and the signals;
  * virtio-mem-device.c what a transport needs.
  *
  * Locks, in the order in which they may be taken:
  *
  *   change_lock   of the object: one change of "requested-size" at a time
- *   request_lock  one request or reset at a time; held while memory is
- *                 populated or discarded
+ *   request_lock  one request, reset or step ahead at a time; held while
+ *                 memory is populated or discarded
  *   the turn      of the listeners: while the block map changes and they are
  *                 told; not while memory is populated
  *   state_lock    what is behind it below; never held long, innermost
  *
- * The block map is changed under all of the last three, and may be read under
- * any.  No lock is held while a signal is emitted.
+ * The block map is changed under all of the last three, that of what is ready
+ * under request_lock and state_lock; each may be read under any of its locks.
+ * No lock is held while a signal is emitted.
  */
 struct _HostmemVirtioMem {
     HostmemDevice parent_instance;
@@ -40,6 +42,7 @@ struct _HostmemVirtioMem {
     gboolean prealloc;
     gint unplugged_inaccessible; /* HostmemOnOffAuto */
     gboolean dynamic_memslots;
+    guint64 prealloc_ahead; /* bytes; 0: off */
 
     /* what creation found out; constant afterwards */
     guint64 memaddr;       /* guest physical */
@@ -66,6 +69,14 @@ struct _HostmemVirtioMem {
     gboolean serving;      /* a request, or a reset */
     GCancellable *current; /* (nullable): ends the request at work */
     guint resets;          /* that wait for the request at work */
+    guint waiting;         /* requests and resets that have no turn yet */
+    GCond none_waits;
+
+    HmBlockMap *ahead;     /* (nullable): unplugged blocks that are ready */
+    GThread *ahead_thread; /* (nullable): the last one, maybe at its end */
+    gboolean ahead_runs;   /* it has something to do */
+    gboolean ahead_rests;  /* until something happens */
+    gboolean ahead_quits;
 
     guint64 answers[HOSTMEM_VIRTIO_MEM_ERROR + 1]; /* since the request */
     char *reason;                                  /* (nullable) */
@@ -103,6 +114,16 @@ void hm_virtio_mem_release(HostmemVirtioMem *self);
 /** Under state_lock: what "requested-size" needs is usable; nothing ceases to
  * be unless @may_shrink. */
 void hm_virtio_mem_resize_usable(HostmemVirtioMem *self, gboolean may_shrink);
+/**
+ * hm_virtio_mem_make_ready: have memory for unplugged blocks, as "prealloc"
+ * says.
+ *
+ * Under request_lock.  After a failure the range is discarded.
+ *
+ * Returns: FALSE as hostmem_backend_populate()
+ */
+gboolean hm_virtio_mem_make_ready(HostmemVirtioMem *self, const HmRange *range,
+                                  GCancellable *cancellable, GError **error);
 
 /* virtio-mem-device.c */
 
@@ -124,6 +145,21 @@ gboolean hm_virtio_mem_tell_plugged(HostmemVirtioMem *self,
                                     const HmRange *range, GError **error);
 /** In the turn; nothing of the range is plugged any more. */
 void hm_virtio_mem_tell_unplugged(HostmemVirtioMem *self, const HmRange *range);
+
+/* virtio-mem-ahead.c; all do nothing when "prealloc-ahead" is off */
+
+/** Start the thread when there is something to do; no lock is held. */
+void hm_virtio_mem_look_ahead(HostmemVirtioMem *self);
+/** Under state_lock: of these none is ready, or it is plugged. */
+void hm_virtio_mem_forget_ahead(HostmemVirtioMem *self, const HmRange *range);
+/** Under request_lock: give all back.  Returns: whether there was any */
+gboolean hm_virtio_mem_give_back_ahead(HostmemVirtioMem *self);
+/** The same, and do nothing until a block is plugged or a size requested. */
+void hm_virtio_mem_rest_ahead(HostmemVirtioMem *self);
+/** Nobody uses the device any more: end the thread, give all back. */
+void hm_virtio_mem_end_ahead(HostmemVirtioMem *self);
+/** Bytes that are ready. */
+guint64 hm_virtio_mem_ahead_size(HostmemVirtioMem *self);
 
 /* virtio-mem-status.c */
 

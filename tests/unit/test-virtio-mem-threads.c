@@ -10,13 +10,14 @@
 
 /* Requests, resets, questions and listeners in threads of their own. */
 
-static HostmemVirtioMem *make(gboolean prealloc)
+static HostmemVirtioMem *make(gboolean prealloc, guint64 ahead)
 {
     g_autoptr(HostmemBackend) memdev =
         hm_test_memdev("memory-backend-ram,prealloc-threads=1");
 
     return hm_test_virtio_mem(memdev, "block-size", BLOCK, "requested-size",
-                              REGION, "prealloc", prealloc, NULL);
+                              REGION, "prealloc", prealloc, "prealloc-ahead",
+                              ahead, NULL);
 }
 
 /* A populate that takes as long as one likes */
@@ -71,7 +72,7 @@ static gpointer reset(gpointer device)
 
 static void test_questions_do_not_wait_for_a_plug(void)
 {
-    g_autoptr(HostmemVirtioMem) device = make(TRUE);
+    g_autoptr(HostmemVirtioMem) device = make(TRUE, 0);
     Gate gate = {0};
     GThread *guest;
 
@@ -103,7 +104,7 @@ static gboolean agree(HostmemDiscardSource *source G_GNUC_UNUSED,
 static void test_listeners_do_not_wait_for_a_plug(void)
 {
     const HostmemDiscardListener listener = {.populating = agree};
-    g_autoptr(HostmemVirtioMem) device = make(TRUE);
+    g_autoptr(HostmemVirtioMem) device = make(TRUE, 0);
     HostmemDiscardSource *source = HOSTMEM_DISCARD_SOURCE(device);
     Gate gate = {0};
     GThread *guest;
@@ -132,7 +133,7 @@ static gboolean reset_waits(HostmemVirtioMem *device)
 
 static void test_reset_ends_a_plug(void)
 {
-    g_autoptr(HostmemVirtioMem) device = make(TRUE);
+    g_autoptr(HostmemVirtioMem) device = make(TRUE, 0);
     HostmemBackend *memdev = hostmem_virtio_mem_get_memdev(device);
     GThread *guest, *machine;
     Gate gate = {0};
@@ -182,6 +183,7 @@ static gpointer be_a_guest(gpointer data)
 
         hm_test_ask(crowd->device, type, g_rand_int_range(rand, 0, 64),
                     (guint16)g_rand_int_range(rand, 1, 4));
+        g_usleep(10);
     }
     return NULL;
 }
@@ -204,10 +206,11 @@ static gpointer be_an_operator(gpointer data)
     for (guint i = 0; i < TURNS; i++) {
         HostmemVirtioMemStatus status;
 
-        hostmem_virtio_mem_set_requested_size(crowd->device, i % 64 * BLOCK,
-                                              NULL);
+        hostmem_virtio_mem_set_requested_size(crowd->device,
+                                              (i * 7 + 40) % 64 * BLOCK, NULL);
         hostmem_virtio_mem_get_status(crowd->device, &status);
         hostmem_virtio_mem_set_busy(crowd->device, i % 16 == 0);
+        g_usleep(20);
     }
     return NULL;
 }
@@ -240,11 +243,11 @@ static gpointer be_a_vhost(gpointer data)
     return NULL;
 }
 
-/* Each tenth populate fails. */
+/* Each fifth populate fails. */
 static gint64 fail_some(const HmFakeRecord *record, gpointer data)
 {
     if (record->arg == MADV_POPULATE_WRITE &&
-        g_atomic_int_add((gint *)data, 1) % 10 == 9) {
+        g_atomic_int_add((gint *)data, 1) % 5 == 4) {
         return -ENOMEM;
     }
     return 0;
@@ -259,6 +262,13 @@ static gboolean add_up(HostmemDiscardSource *source G_GNUC_UNUSED,
     return TRUE;
 }
 
+static gboolean looks_ahead(HostmemVirtioMem *device)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&device->state_lock);
+
+    return device->ahead_runs;
+}
+
 static void assert_all_agree(Crowd *crowd)
 {
     const HostmemDiscardListener listener = {.populating = add_up};
@@ -271,6 +281,11 @@ static void assert_all_agree(Crowd *crowd)
                                         NULL);
     g_assert_cmpuint(told, ==, size);
     g_assert_cmpuint(g_atomic_int_get(&crowd->size), ==, size);
+    hostmem_virtio_mem_set_requested_size(crowd->device, 0, NULL);
+    while (looks_ahead(crowd->device)) {
+        g_usleep(100);
+    }
+    hm_test_assert_reads(crowd->device, "ahead-size", "0");
     g_assert_cmpuint(hostmem_backend_get_populated_size(memdev), ==,
                      size * BLOCK);
     g_assert_true(hm_block_map_is_consistent(crowd->device->map));
@@ -283,11 +298,11 @@ static void ignore_log(const char *domain G_GNUC_UNUSED,
 {
 }
 
-static void test_all_at_once(void)
+static void check_all_at_once(guint64 ahead)
 {
     static const GThreadFunc roles[] = {be_a_guest, be_a_guest, be_a_machine,
                                         be_an_operator, be_a_vhost};
-    g_autoptr(HostmemVirtioMem) device = make(TRUE);
+    g_autoptr(HostmemVirtioMem) device = make(TRUE, ahead);
     guint handler = g_log_set_handler(
         "hostmem", G_LOG_LEVEL_MESSAGE | G_LOG_LEVEL_INFO, ignore_log, NULL);
     Crowd crowd = {.device = device};
@@ -304,8 +319,18 @@ static void test_all_at_once(void)
     }
     hm_fake_hook(HM_FAKE_ADVISE, NULL, NULL);
     g_log_remove_handler("hostmem", handler);
-    g_assert_cmpint(populates, >, 9);
+    g_assert_cmpint(populates, >, 0);
     assert_all_agree(&crowd);
+}
+
+static void test_all_at_once(void)
+{
+    check_all_at_once(0);
+}
+
+static void test_all_at_once_with_ahead(void)
+{
+    check_all_at_once(REGION / 4);
 }
 
 static const HmTest tests[] = {
@@ -315,6 +340,7 @@ static const HmTest tests[] = {
      test_listeners_do_not_wait_for_a_plug},
     {"/virtio-mem-threads/reset-ends-a-plug", test_reset_ends_a_plug},
     {"/virtio-mem-threads/all-at-once", test_all_at_once},
+    {"/virtio-mem-threads/all-at-once-with-ahead", test_all_at_once_with_ahead},
 };
 
 int main(int argc, char **argv)
