@@ -39,20 +39,26 @@ static gboolean take_memdev(HostmemVirtioMem *self, GError **error)
     return TRUE;
 }
 
+static gboolean has_prealloc(HostmemBackend *backend)
+{
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&HOSTMEM_OBJECT(backend)->value_lock);
+
+    return backend->prealloc;
+}
+
 static gboolean check_kind(HostmemVirtioMem *self, GError **error)
 {
     HostmemObject *memdev = HOSTMEM_OBJECT(self->memdev);
     HostmemBackend *backend = hm_virtio_mem_backend(self);
     g_autoptr(GError) why = NULL;
-    gboolean prealloc;
 
     if (!hm_backend_check_writable(backend, &why)) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "'memdev' property specifies an unsupported "
                             "memdev: its memory is read-only");
     }
-    g_object_get(memdev, "prealloc", &prealloc, NULL);
-    return !prealloc ||
+    return !has_prealloc(backend) ||
            hm_set_error(error, HOSTMEM_ERROR_INVALID,
                         "'memdev' property specifies a memdev with "
                         "preallocation enabled: %s. Instead, specify "

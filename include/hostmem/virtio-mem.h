@@ -15,7 +15,8 @@ G_BEGIN_DECLS
  * physical memory whose blocks the guest plugs and unplugs at the host's wish.
  * A HostmemDevice with QEMU's properties and defaults: "memdev", "memaddr",
  * "block-size", "requested-size" (may change at any time), "node", "prealloc",
- * "unplugged-inaccessible", "dynamic-memslots".  Make one with
+ * "unplugged-inaccessible", "dynamic-memslots"; and with some of its own, see
+ * virtio-mem.rst: "prealloc-ahead", "resize-timeout".  Make one with
  * g_initable_new().  It is a HostmemVirtioDevice, for a transport, and a
  * HostmemDiscardSource whose populated memory are the blocks that are plugged.
  *
@@ -109,7 +110,8 @@ typedef struct {
  * hostmem_virtio_mem_request: serve one request, exactly as the guest's.
  *
  * PLUG is acknowledged when its memory is there: with "prealloc" it has been
- * populated, and huge pages are reserved in any case.  It is refused when
+ * populated, and huge pages are reserved, or
+ * populated, in any case.  It is refused when
  * "requested-size" would be exceeded (NACK), when the memory cannot be had
  * (BUSY, and nothing of it is kept), or when one of the blocks is plugged
  * (ERROR).  UNPLUG wants all its blocks plugged (ERROR) and is not bound to

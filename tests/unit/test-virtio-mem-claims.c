@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "backends/hostmem.h"
 #include "object-test.h"
 #include "util/pagesize.h"
 #include "virtio-mem-test.h"
@@ -260,6 +261,24 @@ static void test_given_back(gconstpointer options)
     check_given_back(options, TRUE);
 }
 
+static void test_plugged_file_has_storage(void)
+{
+    g_autofree char *options = g_strdup_printf(
+        "memory-backend-file,share=on,mem-path=%s", g_get_tmp_dir());
+    g_autoptr(HostmemVirtioMem) device = make(options, FALSE);
+    HostmemBackend *memdev = hostmem_virtio_mem_get_memdev(device);
+
+    if (memdev->backing.kind != HM_MEM_FILE) {
+        g_test_skip("the folder for temporary files is on no disk");
+        return;
+    }
+    hm_test_assert_answer(device, PLUG, 3, 4, ACK);
+    g_assert_cmpuint(hostmem_backend_get_backed_size(memdev), ==, 4 * BLOCK);
+    g_assert_cmpuint(hostmem_backend_get_populated_size(memdev), ==, 0);
+    hm_test_assert_answer(device, UNPLUG, 3, 2, ACK);
+    g_assert_cmpuint(hostmem_backend_get_backed_size(memdev), ==, 2 * BLOCK);
+}
+
 static void test_private_file_is_left_alone(void)
 {
     g_autofree char *dir = g_dir_make_tmp("hostmem-test-XXXXXX", NULL);
@@ -307,6 +326,8 @@ int main(int argc, char **argv)
                          "memory-backend-memfd", test_given_back);
     g_test_add_data_func("/virtio-mem-claims/given-back/shm",
                          "memory-backend-shm", test_given_back);
+    g_test_add_func("/virtio-mem-claims/plugged-file-has-storage",
+                    test_plugged_file_has_storage);
     g_test_add_func("/virtio-mem-claims/private-file-is-left-alone",
                     test_private_file_is_left_alone);
     return g_test_run();

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include "object-test.h"
 #include "os-fake.h"
@@ -66,6 +68,26 @@ static void test_too_much_is_told_before_plugged_already(void)
 
     hm_test_assert_answer(device, PLUG, 0, 2, ACK);
     hm_test_assert_answer(device, PLUG, 0, 1, NACK);
+}
+
+static void test_plug_without_room_in_the_filesystem_is_busy(void)
+{
+    g_autoptr(HostmemBackend) memdev = hm_test_memdev("memory-backend-memfd");
+    g_autoptr(HostmemVirtioMem) device = hm_test_virtio_mem(
+        memdev, "block-size", BLOCK, "requested-size", REGION, NULL);
+    const struct statfs full = {
+        .f_type = TMPFS_MAGIC,
+        .f_bsize = 4096,
+        .f_blocks = 2048,
+        .f_bavail = 1023,
+    };
+
+    hm_fake_set_statfs(&full);
+    hm_test_assert_answer(device, PLUG, 0, 2, BUSY);
+    hm_test_assert_reads(device, "last-reason",
+                         "\"the filesystem has no room for 4 MiB: 3.99 MiB "
+                         "are free\"");
+    hm_test_assert_answer(device, PLUG, 0, 1, ACK);
 }
 
 /* Unplug */
@@ -305,6 +327,8 @@ static const HmTest tests[] = {
      test_plug_beyond_requested_size_is_refused},
     {"/virtio-mem/too-much-is-told-before-plugged-already",
      test_too_much_is_told_before_plugged_already},
+    {"/virtio-mem/plug-without-room-in-the-filesystem-is-busy",
+     test_plug_without_room_in_the_filesystem_is_busy},
     {"/virtio-mem/unplug", test_unplug},
     {"/virtio-mem/unplug-of-unplugged-blocks-is-an-error",
      test_unplug_of_unplugged_blocks_is_an_error},
