@@ -4,16 +4,16 @@
 static const BenchColumn columns[] = {
     {"part", "", BENCH_COLUMN_HEADING},
     {"memory", "memory", BENCH_COLUMN_TEXT},
-    {"against", "against", BENCH_COLUMN_TEXT},
+    {"against", NULL, BENCH_COLUMN_TEXT},
     {"size", NULL, BENCH_COLUMN_NUMBER},
-    {"requests", "n", BENCH_COLUMN_NUMBER},
+    {"requests", NULL, BENCH_COLUMN_NUMBER},
     {"threads", NULL, BENCH_COLUMN_NUMBER},
     {"pairs", NULL, BENCH_COLUMN_NUMBER},
     {"our_best_ms", NULL, BENCH_COLUMN_NUMBER},
     {"our_median_ms", "ours ms", BENCH_COLUMN_NUMBER},
     {"our_worst_ms", NULL, BENCH_COLUMN_NUMBER},
     {"our_gib_per_s", "GiB/s", BENCH_COLUMN_NUMBER},
-    {"our_requests_per_s", NULL, BENCH_COLUMN_NUMBER},
+    {"our_requests_per_s", "req/s", BENCH_COLUMN_NUMBER},
     {"their_best_ms", NULL, BENCH_COLUMN_NUMBER},
     {"their_median_ms", "theirs ms", BENCH_COLUMN_NUMBER},
     {"their_worst_ms", NULL, BENCH_COLUMN_NUMBER},
@@ -105,9 +105,10 @@ static void add_record(BenchReport *report, const BenchOptions *options,
     BenchRecord *record = bench_report_add(report);
 
     bench_report_set(report, record, "part",
-                     g_strdup_printf("%s, %s, prealloc=%s", verb(options),
-                                     cell->work->name,
-                                     cell->prealloc ? "on" : "off"));
+                     g_strdup_printf("%s, %s, prealloc=%s, against %s",
+                                     verb(options), cell->work->name,
+                                     cell->prealloc ? "on" : "off",
+                                     opponents[cell->opponent]));
     bench_report_set(report, record, "memory", g_strdup(cell->memory->line));
     bench_report_set(report, record, "against",
                      g_strdup(opponents[cell->opponent]));

@@ -75,17 +75,24 @@ static void add_cell(GPtrArray *cells, const BenchOptions *options,
 }
 
 static void add_cells(GPtrArray *cells, const BenchOptions *options,
-                      const BenchPlugWork *work, gboolean prealloc)
+                      const BenchPlugWork *work, gboolean prealloc,
+                      BenchPlugOpponent opponent)
 {
     for (guint i = 0; i < G_N_ELEMENTS(memories); i++) {
         const BenchPlugCell part = {
             .memory = &memories[i], .work = work, .prealloc = prealloc};
-        if (work->scatter != BENCH_PLUG_RANGES) {
-            add_cell(cells, options, part, BENCH_PLUG_QEMU);
-        }
-        if (work->scatter) {
-            add_cell(cells, options, part, BENCH_PLUG_BY_HAND);
-        }
+        add_cell(cells, options, part, opponent);
+    }
+}
+
+static void add_work(GPtrArray *cells, const BenchOptions *options,
+                     const BenchPlugWork *work, gboolean prealloc)
+{
+    if (work->scatter != BENCH_PLUG_RANGES) {
+        add_cells(cells, options, work, prealloc, BENCH_PLUG_QEMU);
+    }
+    if (work->scatter) {
+        add_cells(cells, options, work, prealloc, BENCH_PLUG_BY_HAND);
     }
 }
 
@@ -97,8 +104,8 @@ static GPtrArray *list_cells(const BenchOptions *options)
     guint n = unplug ? G_N_ELEMENTS(unplug_works) : G_N_ELEMENTS(plug_works);
 
     for (guint i = 0; i < n; i++) {
-        add_cells(cells, options, &works[i], TRUE);
-        add_cells(cells, options, &works[i], FALSE);
+        add_work(cells, options, &works[i], TRUE);
+        add_work(cells, options, &works[i], FALSE);
     }
     return cells;
 }
