@@ -63,6 +63,17 @@ static gboolean on_input(GIOChannel *input, G_GNUC_UNUSED GIOCondition cause,
 
 /* setting up */
 
+static void clear_options(Options *options)
+{
+    g_free(options->kernel);
+    g_free(options->initramfs);
+    g_free(options->append);
+    g_strfreev(options->objects);
+    g_free(options->ram);
+    g_free(options->device);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, clear_options)
+
 static gboolean parse(Options *options, int *argc, char ***argv, GError **error)
 {
     const GOptionEntry entries[] = {
@@ -161,7 +172,7 @@ static void clear(Vmm *self)
 
 int main(int argc, char **argv)
 {
-    Options options = {0};
+    g_auto(Options) options = {0};
     g_autoptr(GError) error = NULL;
     Vmm self = {
         .registry = hostmem_registry_new(),
