@@ -8,6 +8,7 @@ from harness import diag
 
 READY = "the guest is ready"
 TIMEOUT = 60.0  # seconds for what takes one or two on an idle machine
+RETRY_TIME = 50.0  # after which the driver tries again what did not work
 
 
 class Vmm:
@@ -85,7 +86,7 @@ class Vmm:
         return {**{key: int(value) if value.isdigit() else value
                    for key, value in pairs}, "reason": reason}
 
-    def wait_for(self, condition, timeout=TIMEOUT):
+    def wait_for(self, condition, timeout=RETRY_TIME + TIMEOUT):
         """Poll until @condition(status); returns that status."""
         deadline = time.monotonic() + timeout
         while not condition(status := self.status()):
@@ -93,13 +94,13 @@ class Vmm:
             time.sleep(0.2)
         return status
 
-    def wait_for_size(self, size, timeout=TIMEOUT):
+    def wait_for_size(self, size, **timeout):
         """Wait until the guest has plugged just that."""
         return self.wait_for(
             lambda status: status["plugged"] == size == status["requested"]
-            and status["state"] == "reached", timeout)
+            and status["state"] == "reached", **timeout)
 
-    def resize(self, size):
+    def resize(self, size, **timeout):
         """Request a size and wait until the guest has done it."""
         self.command(f"requested-size {size}")
-        return self.wait_for_size(size)
+        return self.wait_for_size(size, **timeout)
