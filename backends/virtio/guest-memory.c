@@ -230,6 +230,8 @@ static void do_access(gpointer data)
     switch (access->kind) {
     case READ:
         memcpy(access->data, access->host, access->length);
+        /* No compiler may look at @host again instead of the copy. */
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
         break;
     case WRITE:
         memcpy(access->host, access->data, access->length);

@@ -279,6 +279,81 @@ static void test_memory_goes_below_the_queue(void)
     assert_breaks(&f, "the used ring");
 }
 
+/* A driver that rewrites descriptor 0 while it is read, on purpose. */
+typedef struct {
+    HmRing *ring;
+    gint stop;   /* atomic */
+    gint rounds; /* atomic */
+} Rewriting;
+
+#define ROUNDS 5000000
+
+/* Races with the device: ThreadSanitizer is not to see this side of it. */
+__attribute__((no_sanitize("thread"))) static gpointer rewrite(gpointer data)
+{
+    static const guint64 addresses[] = {BUFFERS, OUTSIDE - 16, OUTSIDE - 8,
+                                        TABLE, G_MAXUINT64};
+    static const guint32 lengths[] = {16, 16, 0, G_MAXUINT32};
+    static const guint16 flags[] = {0, HM_RING_WRITE, HM_RING_NEXT,
+                                    HM_RING_WRITE | HM_RING_NEXT,
+                                    HM_RING_INDIRECT};
+    Rewriting *self = data;
+    guint8 *descriptor = hm_ring_host(self->ring, BASE);
+
+    for (guint i = 0; !g_atomic_int_get(&self->stop); i++) {
+        *(volatile guint64 *)descriptor =
+            GUINT64_TO_LE(addresses[i % G_N_ELEMENTS(addresses)]);
+        *(volatile guint32 *)(descriptor + 8) =
+            GUINT32_TO_LE(lengths[i / 3 % G_N_ELEMENTS(lengths)]);
+        *(volatile guint16 *)(descriptor + 12) =
+            GUINT16_TO_LE(flags[i / 7 % G_N_ELEMENTS(flags)]);
+        *(volatile guint16 *)(descriptor + 14) =
+            GUINT16_TO_LE((guint16)(i / 11 % (SIZE + 2)));
+        g_atomic_int_set(&self->rounds, (gint)MIN(i, ROUNDS));
+    }
+    return NULL;
+}
+
+/* What passed the checks is what is used: all of it can be copied. */
+static void check_copies(HostmemVirtqueueElement *element)
+{
+    guint8 bytes[16 * SIZE] = {0};
+    guint64 out = hostmem_virtqueue_element_get_out_size(element);
+    guint64 in = hostmem_virtqueue_element_get_in_size(element);
+
+    g_assert_cmpuint(out + in, <=, sizeof(bytes));
+    g_assert_cmpuint(
+        hostmem_virtqueue_element_read(element, 0, bytes, sizeof(bytes)), ==,
+        out);
+    g_assert_cmpuint(
+        hostmem_virtqueue_element_write(element, 0, bytes, sizeof(bytes)), ==,
+        in);
+}
+
+static void test_driver_that_rewrites_descriptors(void)
+{
+    g_auto(Fixture) f = {0};
+    Rewriting rewriting = {&f.ring, FALSE, 0};
+    GThread *driver;
+
+    open_fixture(&f, SIZE, INDIRECT);
+    for (guint16 i = 1; i < SIZE; i++) {
+        hm_ring_set_descriptor(&f.ring, BASE, i, BUFFERS, 16, HM_RING_NEXT, 0);
+    }
+    hm_ring_set_idx(&f.ring, 1);
+    driver = g_thread_new("driver", rewrite, &rewriting);
+    while (g_atomic_int_get(&rewriting.rounds) < ROUNDS) {
+        g_autoptr(HostmemVirtqueueElement) element = NULL;
+        g_autoptr(HostmemVirtqueue) queue = queue_new(&f, INDIRECT);
+
+        if (hostmem_virtqueue_pop(queue, &element, NULL)) {
+            check_copies(element);
+        }
+    }
+    g_atomic_int_set(&rewriting.stop, TRUE);
+    g_thread_join(driver);
+}
+
 static const HmTest tests[] = {
     {"/virtqueue/broken/bad-layouts", test_bad_layouts},
     {"/virtqueue/broken/legacy-is-not-supported",
@@ -292,6 +367,8 @@ static const HmTest tests[] = {
      test_indirect_without_the_feature},
     {"/virtqueue/broken/table-longer-than-the-queue",
      test_table_longer_than_the_queue},
+    {"/virtqueue/broken/driver-that-rewrites-descriptors",
+     test_driver_that_rewrites_descriptors},
     {"/virtqueue/broken/read-only-memory", test_read_only_memory},
     {"/virtqueue/broken/chain-of-more-than-4-gib",
      test_chain_of_more_than_4_gib},
