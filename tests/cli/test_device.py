@@ -114,7 +114,8 @@ def test_help_lists_the_drivers():
 def test_help_of_a_driver():
     lines = succeeds("-device", "virtio-mem-pci,help").splitlines()
     assert lines[0] == "virtio-mem-pci options:"
-    assert lines[1:] == sorted(lines[1:]), lines
+    names = [line.split("=")[0] for line in lines[1:]]
+    assert names == sorted(names), lines
     assert any(line.startswith("  memdev=<link<memory-backend>> - ")
                for line in lines), lines
     assert not any("last-reason" in line for line in lines), lines
