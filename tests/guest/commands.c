@@ -14,7 +14,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include "vmm.h"
 
 /* One call, one line: the guest's come from another thread. */

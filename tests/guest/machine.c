@@ -4,7 +4,6 @@
  * does not.  The CPU's thread makes it, runs it, and makes another one when
  * the guest reboots.
  */
-#include <string.h>
 #include "vmm.h"
 
 struct VmmMachine {
