@@ -28,10 +28,10 @@ import uuid
 from hostenv import (MIB, MemoryCgroup, Skip, SlowHost, hugetlbfs, mounted,
                      need_huge_pages, need_memory, need_program, need_root,
                      skip, tmpfs)
-from qmp import QmpClient, QmpClosed, QmpError
+from qmp import PATIENCE, QmpClient, QmpClosed, QmpError
 
-__all__ = ["MIB", "Hostmemd", "MemoryCgroup", "QmpClient", "QmpClosed",
-           "QmpError", "Skip", "SlowHost", "build_folder", "diag",
+__all__ = ["MIB", "PATIENCE", "Hostmemd", "MemoryCgroup", "QmpClient",
+           "QmpClosed", "QmpError", "Skip", "SlowHost", "build_folder", "diag",
            "die_with_parent", "hugetlbfs", "main", "mounted",
            "need_huge_pages", "need_memory", "need_program", "need_root",
            "program", "raises", "run_hostmemd", "scratch", "skip",
@@ -85,7 +85,8 @@ def _on_alarm(*_):
 def _run(number, name, function):
     """Run one test and print its line; returns whether it did not fail."""
     line = f"{number} {name.removeprefix('test_')}"
-    signal.alarm(getattr(function, "time_limit", TEST_TIMEOUT))
+    limit = getattr(function, "time_limit", TEST_TIMEOUT)
+    signal.alarm(int(limit * PATIENCE))
     try:
         function()
     except Skip as reason:
@@ -115,7 +116,7 @@ def raises(kind, *phrases):
 
 def wait_until(condition, timeout=10.0, what="a condition"):
     """Poll until @condition() is true; returns its value."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout} s for {what}")
@@ -293,7 +294,7 @@ class Hostmemd:
 
     def wait(self, timeout=30.0):
         """Wait until it exits by itself; returns its exit status."""
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
     def __exit__(self, kind, *error):
         if kind and not issubclass(kind, Skip):

@@ -60,13 +60,14 @@ def test_others_are_answered_within_100_ms():
     with Hostmemd() as daemon:
         probe = daemon.connect()
         # Whoever else uses the host may hold up a round, but hardly each.
-        while len(slowest) < 5 and not any(s < 0.1 for s in slowest):
+        bound = 0.1 * harness.PATIENCE
+        while len(slowest) < 5 and not any(s < bound for s in slowest):
             number = start_add(daemon.qmp, size=2 * GIB)
             slowest.append(slowest_answer(
                 probe, lambda: is_answered(daemon.qmp, number)))
             daemon.qmp.execute("object-del", id="m0")
     harness.diag(f"slowest answer of each round, in seconds: {slowest}")
-    assert slowest[-1] < 0.1, slowest
+    assert slowest[-1] < bound, slowest
 
 
 def is_answered(client, number):

@@ -427,49 +427,51 @@ static void test_parse_refuses(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/jsonstream/nothing", test_nothing);
-    g_test_add_func("/jsonstream/documents", test_documents);
-    g_test_add_func("/jsonstream/scalars", test_scalars);
-    g_test_add_func("/jsonstream/strings-hide-brackets",
+    g_test_add_func("/jsonstream/small/nothing", test_nothing);
+    g_test_add_func("/jsonstream/small/documents", test_documents);
+    g_test_add_func("/jsonstream/small/scalars", test_scalars);
+    g_test_add_func("/jsonstream/small/strings-hide-brackets",
                     test_strings_hide_brackets);
-    g_test_add_func("/jsonstream/escapes", test_escapes);
-    g_test_add_func("/jsonstream/garbage-word-is-one-error",
+    g_test_add_func("/jsonstream/small/escapes", test_escapes);
+    g_test_add_func("/jsonstream/small/garbage-word-is-one-error",
                     test_garbage_word_is_one_error);
-    g_test_add_func("/jsonstream/stray-punctuation-is-one-error",
+    g_test_add_func("/jsonstream/small/stray-punctuation-is-one-error",
                     test_stray_punctuation_is_one_error);
-    g_test_add_func("/jsonstream/broken-document-ends-with-its-bracket",
+    g_test_add_func("/jsonstream/small/broken-document-ends-with-its-bracket",
                     test_broken_document_ends_with_its_bracket);
-    g_test_add_func("/jsonstream/duplicate-key", test_duplicate_key);
-    g_test_add_func("/jsonstream/premature-end", test_premature_end);
-    g_test_add_func("/jsonstream/newline-ends-a-string",
+    g_test_add_func("/jsonstream/small/duplicate-key", test_duplicate_key);
+    g_test_add_func("/jsonstream/small/premature-end", test_premature_end);
+    g_test_add_func("/jsonstream/small/newline-ends-a-string",
                     test_newline_ends_a_string);
-    g_test_add_func("/jsonstream/control-characters", test_control_characters);
-    g_test_add_func("/jsonstream/nul-bytes", test_nul_bytes);
-    g_test_add_func("/jsonstream/invalid-utf8", test_invalid_utf8);
-    g_test_add_func("/jsonstream/integers-beyond-int64-are-reals",
+    g_test_add_func("/jsonstream/small/control-characters",
+                    test_control_characters);
+    g_test_add_func("/jsonstream/small/nul-bytes", test_nul_bytes);
+    g_test_add_func("/jsonstream/small/invalid-utf8", test_invalid_utf8);
+    g_test_add_func("/jsonstream/small/integers-beyond-int64-are-reals",
                     test_integers_beyond_int64_are_reals);
-    g_test_add_func("/jsonstream/reals-beyond-double-are-errors",
+    g_test_add_func("/jsonstream/small/reals-beyond-double-are-errors",
                     test_reals_beyond_double_are_errors);
-    g_test_add_func("/jsonstream/depth-up-to-the-limit",
+    g_test_add_func("/jsonstream/small/depth-up-to-the-limit",
                     test_depth_up_to_the_limit);
-    g_test_add_func("/jsonstream/depth-above-the-limit",
+    g_test_add_func("/jsonstream/small/depth-above-the-limit",
                     test_depth_above_the_limit);
-    g_test_add_func("/jsonstream/brackets-only", test_brackets_only);
-    g_test_add_func("/jsonstream/tokens", test_tokens);
-    g_test_add_func("/jsonstream/words-and-strings-count-once",
+    g_test_add_func("/jsonstream/small/brackets-only", test_brackets_only);
+    g_test_add_func("/jsonstream/large/tokens", test_tokens);
+    g_test_add_func("/jsonstream/large/words-and-strings-count-once",
                     test_words_and_strings_count_once);
-    g_test_add_func("/jsonstream/string-up-to-the-limit",
+    g_test_add_func("/jsonstream/large/string-up-to-the-limit",
                     test_string_up_to_the_limit);
-    g_test_add_func("/jsonstream/string-above-the-limit",
+    g_test_add_func("/jsonstream/large/string-above-the-limit",
                     test_string_above_the_limit);
-    g_test_add_func("/jsonstream/callback-may-free", test_callback_may_free);
-    g_test_add_func("/jsonstream/callback-may-free-at-the-end",
+    g_test_add_func("/jsonstream/small/callback-may-free",
+                    test_callback_may_free);
+    g_test_add_func("/jsonstream/small/callback-may-free-at-the-end",
                     test_callback_may_free_at_the_end);
-    g_test_add_func("/jsonstream/value-comes-with-its-last-byte",
+    g_test_add_func("/jsonstream/small/value-comes-with-its-last-byte",
                     test_value_comes_with_its_last_byte);
-    g_test_add_func("/jsonstream/feeding-after-the-end",
+    g_test_add_func("/jsonstream/small/feeding-after-the-end",
                     test_feeding_after_the_end);
-    g_test_add_func("/jsonstream/parse", test_parse);
-    g_test_add_func("/jsonstream/parse-refuses", test_parse_refuses);
+    g_test_add_func("/jsonstream/small/parse", test_parse);
+    g_test_add_func("/jsonstream/small/parse-refuses", test_parse_refuses);
     return g_test_run();
 }

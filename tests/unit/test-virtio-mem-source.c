@@ -377,13 +377,18 @@ static void test_slot_size(void)
 {
     g_autoptr(HostmemVirtioMem) device = make();
     g_autoptr(HostmemVirtioMem) slots = make_with_slots();
-    g_autoptr(HostmemBackend) large =
-        hm_test_make("memory-backend-ram,id=m1,size=1T,reserve=off");
-    g_autoptr(HostmemVirtioMem) many = hm_test_virtio_mem(
-        large, "block-size", BLOCK, "dynamic-memslots", TRUE, NULL);
+    g_autoptr(HostmemBackend) large = hm_test_try_make(
+        "memory-backend-ram,id=m1,size=1T,reserve=off", NULL, NULL);
+    g_autoptr(HostmemVirtioMem) many = NULL;
 
     g_assert_cmpuint(hostmem_virtio_mem_get_slot_size(device), ==, REGION);
     g_assert_cmpuint(hostmem_virtio_mem_get_slot_size(slots), ==, HM_GIB);
+    if (!large) {
+        g_test_skip("no TiB of address space, as under valgrind");
+        return;
+    }
+    many = hm_test_virtio_mem(large, "block-size", BLOCK, "dynamic-memslots",
+                              TRUE, NULL);
     g_assert_cmpuint(hostmem_virtio_mem_get_slot_size(many), ==, 4 * HM_GIB);
 }
 
