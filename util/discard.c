@@ -100,8 +100,10 @@ static HmRange next_piece(const Walk *walk)
     guint64 length = hm_range_end(range) - walk->offset;
 
     if (!walk->target->shared) {
-        /* No huge page, aligned as the boundary is, is cut in two. */
-        length = MIN(length, BATCH_BYTES - start % BATCH_BYTES);
+        /* No page is cut in two, huge pages of a gigabyte neither. */
+        guint64 most = MAX(BATCH_BYTES, walk->target->page_size);
+
+        length = MIN(length, most - start % most);
     }
     return (HmRange){walk->offset, length};
 }

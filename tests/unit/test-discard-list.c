@@ -290,6 +290,33 @@ static void test_large_ranges_are_cut(void)
     hm_os_unmap(target.addr, 4 * HM_GIB);
 }
 
+/* As the kernel: pages of huge pages' mappings go whole, or not at all. */
+static gint64 assert_pages_are_whole(const HmFakeRecord *record, gpointer data)
+{
+    const HmDiscardTarget *target = data;
+
+    g_assert_cmpuint((guintptr)record->addr % target->page_size, ==, 0);
+    g_assert_cmpuint(record->length % target->page_size, ==, 0);
+    return 0;
+}
+
+static void test_pages_larger_than_a_batch_stay_whole(void)
+{
+    HmDiscardTarget all = reserve(3 * HM_GIB);
+    HmDiscardTarget target = all;
+    g_autoptr(GError) error = NULL;
+
+    target.page_size = HM_GIB;
+    target.addr += HM_GIB - (guintptr)all.addr % HM_GIB;
+    hm_fake_reset();
+    hm_fake_hook(HM_FAKE_ADVISE, assert_pages_are_whole, &target);
+    g_assert_true(hm_discard(&target, 0, 2 * HM_GIB, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(hm_fake_count(HM_FAKE_ADVISE), ==, 2);
+    hm_fake_reset();
+    hm_os_unmap(all.addr, 3 * HM_GIB);
+}
+
 static void skip(void)
 {
     g_test_skip("this kernel has no process_madvise on itself (Linux 6.13)");
@@ -327,5 +354,7 @@ int main(int argc, char **argv)
     g_test_add_func("/discard-list/empty", test_empty_list_needs_nothing);
     add_vectored("/discard-list/batches", test_list_is_cut_into_batches);
     g_test_add_func("/discard-list/large-ranges", test_large_ranges_are_cut);
+    g_test_add_func("/discard-list/gigabyte-pages",
+                    test_pages_larger_than_a_batch_stay_whole);
     return g_test_run();
 }
