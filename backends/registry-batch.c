@@ -24,6 +24,7 @@ typedef struct {
     GSource *done;   /* attached by the thread */
     guint failed;    /* these two are the thread's until it is done */
     GError *error;
+    gboolean cancelled; /* all of them, as it is found once, then */
 } Batch;
 
 static Batch *batch_new(HostmemRegistry *registry)
@@ -35,12 +36,18 @@ static Batch *batch_new(HostmemRegistry *registry)
     return self;
 }
 
-static void batch_free(Batch *self)
+/* Waits for a cancel that is just being passed on. */
+static void unfollow(Batch *self)
 {
     if (self->outer) {
         g_cancellable_disconnect(self->outer, self->outer_handler);
-        g_object_unref(self->outer);
+        g_clear_object(&self->outer);
     }
+}
+
+static void batch_free(Batch *self)
+{
+    unfollow(self);
     g_ptr_array_unref(self->entries);
     g_clear_object(&self->cancellable);
     g_clear_pointer(&self->done, g_source_unref);
@@ -165,13 +172,15 @@ static GError *find_error(const Batch *self)
         return NULL; /* no lines */
     }
     entry = g_ptr_array_index(self->entries, self->failed);
-    if (self->error || g_cancellable_is_cancelled(entry->cancellable)) {
+    if (self->error || self->cancelled) {
         return hm_entry_cancelled_error(entry);
     }
     return NULL;
 }
 
-/* What failed goes from the end on: others may point to what comes first. */
+/* What failed goes from the end on: others may point to what comes first.  Who
+ * hears of one that is ready can cancel no more, but have another one removed.
+ */
 static void settle_entries(const Batch *self)
 {
     for (guint i = 0; i < self->entries->len; i++) {
@@ -179,12 +188,11 @@ static void settle_entries(const Batch *self)
         HmEntry *entry = g_ptr_array_index(self->entries, at);
 
         entry->error = self->error ? g_error_copy(self->error) : NULL;
-        hm_entry_created(entry);
+        hm_entry_created(entry, self->cancelled || hm_entry_is_leaving(entry));
     }
 }
 
-/* Here and now: the entries keep cancellables of their own, which nobody can
- * cancel meanwhile. */
+/* Here and now: to cancel when all are made is too late. */
 gboolean hostmem_registry_add_batch(HostmemRegistry *self,
                                     const char *const *options,
                                     GCancellable *cancellable, guint *failed,
@@ -224,6 +232,8 @@ void hm_batch_settle(gpointer data)
     g_clear_pointer(&self->thread, g_thread_join);
     g_source_destroy(self->done);
     g_ptr_array_remove(registry->batches, self);
+    unfollow(self);
+    self->cancelled = g_cancellable_is_cancelled(self->cancellable);
     error = find_error(self);
     settle_entries(self);
     task = hm_registry_new_task(registry, &self->waiter,

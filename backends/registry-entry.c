@@ -223,15 +223,11 @@ static void entry_failed(HmEntry *entry)
     hm_entry_drop(entry);
 }
 
-void hm_entry_created(HmEntry *entry)
+void hm_entry_created(HmEntry *entry, gboolean cancelled)
 {
-    if (entry->outer) {
-        g_cancellable_disconnect(entry->outer, entry->outer_handler);
-        g_clear_object(&entry->outer);
-    }
     if (entry->error) {
         entry_failed(entry);
-    } else if (g_cancellable_is_cancelled(entry->cancellable)) {
+    } else if (cancelled) {
         hm_object_abandon(entry->object);
         entry_leave(entry);
     } else {
@@ -262,11 +258,20 @@ static void leaving_done(HmEntry *entry)
     drop_and_tell(entry);
 }
 
+static void entry_unfollow(HmEntry *entry)
+{
+    if (entry->outer) {
+        g_cancellable_disconnect(entry->outer, entry->outer_handler);
+        g_clear_object(&entry->outer);
+    }
+}
+
 void hm_entry_settle(HmEntry *entry)
 {
     join_thread(entry);
     if (entry->state == HM_ENTRY_CREATING) {
-        hm_entry_created(entry);
+        entry_unfollow(entry);
+        hm_entry_created(entry, g_cancellable_is_cancelled(entry->cancellable));
     } else {
         leaving_done(entry);
     }

@@ -76,7 +76,7 @@ gboolean hm_entry_create(HmEntry *entry, GCancellable *cancellable,
 void hm_entry_create_async(HmEntry *entry, GCancellable *cancellable,
                            const HmWaiter *waiter);
 /** Creation is over: with @error of the entry, cancelled, or ready. */
-void hm_entry_created(HmEntry *entry);
+void hm_entry_created(HmEntry *entry, gboolean cancelled);
 /** (transfer full): "creation of object 'm0' was cancelled". */
 GError *hm_entry_cancelled_error(const HmEntry *entry);
 /** Free a READY object here and now. */

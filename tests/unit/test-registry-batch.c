@@ -420,6 +420,32 @@ static void test_cancel_by_caller(void)
     tear_down(&fixture);
 }
 
+static void cancel_all(HostmemRegistry *registry,
+                       HostmemObject *object G_GNUC_UNUSED, gpointer data)
+{
+    g_cancellable_cancel(data);
+    hostmem_registry_cancel_all(registry);
+}
+
+/* Not some of them: the caller is told that all are there. */
+static void test_cancel_after_the_first_is_ready(void)
+{
+    static const char *const lines[] = {RAM("a"), RAM("b"), NULL};
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    Fixture fixture;
+
+    set_up(&fixture);
+    g_signal_connect(fixture.registry, "added", G_CALLBACK(cancel_all),
+                     cancellable);
+    hostmem_registry_add_batch_async(fixture.registry, lines, cancellable,
+                                     on_done, &fixture);
+    wait_until_done(&fixture);
+    g_assert_no_error(fixture.error);
+    g_assert_nonnull(find(&fixture, "a"));
+    g_assert_nonnull(find(&fixture, "b"));
+    tear_down(&fixture);
+}
+
 static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 {
     hostmem_registry_remove_finish(HOSTMEM_REGISTRY(source), result, NULL);
@@ -474,6 +500,8 @@ static const HmTest tests[] = {
     {"/registry-batch/async", test_async},
     {"/registry-batch/async-error", test_async_error},
     {"/registry-batch/cancel-by-caller", test_cancel_by_caller},
+    {"/registry-batch/cancel-after-the-first-is-ready",
+     test_cancel_after_the_first_is_ready},
     {"/registry-batch/removing-one-cancels-all", test_removing_one_cancels_all},
     {"/registry-batch/destruction-cancels", test_destruction_cancels},
 };
