@@ -372,36 +372,67 @@ GError *hostmem_virtio_mmio_get_error(HostmemVirtioMmio *self)
 
 /* Life */
 
-/* The last unref may be under way in another thread. */
-static void on_config_changed(HostmemVirtioDevice *device G_GNUC_UNUSED,
-                              gpointer data)
-{
-    g_autoptr(HostmemVirtioMmio) self = g_weak_ref_get(data);
+/*
+ * From the signal's handler, which may run in another thread while the last
+ * unref is made, to the registers.  A reference would make that unref one that
+ * is not the last, and the caller's data go before the interrupt does.
+ */
+struct HmMmioLink {
+    GMutex lock;
+    HostmemVirtioMmio *self; /* (nullable), not owned: it is gone */
+};
 
-    if (!self) {
-        return;
-    }
-    g_mutex_lock(&self->lock);
+static void link_clear(gpointer data)
+{
+    g_mutex_clear(&((HmMmioLink *)data)->lock);
+}
+
+static void link_release(gpointer data)
+{
+    g_atomic_rc_box_release_full(data, link_clear);
+}
+
+/* No handler is at work any more on return, nor will be. */
+static void link_cut(HmMmioLink *link)
+{
+    g_mutex_lock(&link->lock);
+    link->self = NULL;
+    g_mutex_unlock(&link->lock);
+}
+
+static void report_config(HostmemVirtioMmio *self)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+
     if (self->status & HM_VIRTIO_DRIVER_OK) {
         hm_virtio_mmio_raise(self, HM_VIRTIO_CONFIG);
     }
-    g_mutex_unlock(&self->lock);
 }
 
-static void free_weak_ref(gpointer data, GClosure *closure G_GNUC_UNUSED)
+static void on_config_changed(HostmemVirtioDevice *device G_GNUC_UNUSED,
+                              gpointer data)
 {
-    g_weak_ref_clear(data);
-    g_free(data);
+    HmMmioLink *link = data;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&link->lock);
+
+    if (link->self) {
+        report_config(link->self);
+    }
+}
+
+static void release_closure(gpointer data, GClosure *closure G_GNUC_UNUSED)
+{
+    link_release(data);
 }
 
 static void connect_device(HostmemVirtioMmio *self)
 {
-    GWeakRef *weak = g_new(GWeakRef, 1);
-
-    g_weak_ref_init(weak, self);
-    self->handler = g_signal_connect_data(self->device, "config-changed",
-                                          G_CALLBACK(on_config_changed), weak,
-                                          free_weak_ref, 0);
+    self->link = g_atomic_rc_box_new0(HmMmioLink);
+    g_mutex_init(&self->link->lock);
+    self->link->self = self;
+    self->handler = g_signal_connect_data(
+        self->device, "config-changed", G_CALLBACK(on_config_changed),
+        g_atomic_rc_box_acquire(self->link), release_closure, 0);
 }
 
 HostmemVirtioMmio *hostmem_virtio_mmio_new(HostmemVirtioDevice *device,
@@ -439,7 +470,9 @@ static void hostmem_virtio_mmio_finalize(GObject *object)
 {
     HostmemVirtioMmio *self = HOSTMEM_VIRTIO_MMIO(object);
 
+    link_cut(self->link);
     g_signal_handler_disconnect(self->device, self->handler);
+    link_release(self->link);
     for (guint i = 0; i < self->n_queues; i++) {
         hostmem_virtqueue_free(self->queues[i].ring);
     }

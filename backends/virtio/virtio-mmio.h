@@ -8,7 +8,8 @@
  * virtio-mmio-serve.c has what takes time: queues that are served, and the
  * changes that wait for that.
  *
- * Locks, in the order in which they may be taken: the lock here; then those
+ * Locks, in the order in which they may be taken: that of the link, held while
+ * the device's "config-changed" is handled; the lock here; then those
  * that the device's read_config() and the like take, and those of the guest
  * memory and its sources.  Requests are served, and the device is reset, with
  * no lock held.
@@ -43,6 +44,8 @@ typedef struct {
     gboolean closing;       /* nobody begins to serve it */
 } HmMmioQueue;
 
+typedef struct HmMmioLink HmMmioLink;
+
 struct _HostmemVirtioMmio {
     GObject parent_instance;
 
@@ -51,6 +54,7 @@ struct _HostmemVirtioMmio {
     HostmemGuestMemory *memory;  /* owned */
     HostmemVirtioInterrupt interrupt;
     gpointer interrupt_data;
+    HmMmioLink *link;
     gulong handler;
     guint n_queues;
     gsize config_size; /* bytes */

@@ -57,7 +57,8 @@ typedef void (*HostmemVirtioInterrupt)(gboolean pending, gpointer user_data);
  * @interrupt: (nullable): none
  * @user_data: for @interrupt; to be valid until the last unref
  *
- * Keeps references to @device and @memory.
+ * Keeps references to @device and @memory.  The last unref waits for an
+ * @interrupt that is being called; none is called afterwards.
  *
  * Returns: (transfer full)
  */

@@ -392,8 +392,58 @@ static void test_resets_in_a_storm(void)
     ping(&f);
 }
 
+/* An interrupt that takes its time. */
+typedef struct {
+    gint called; /* atomic */
+    gint gone;   /* atomic: its owner has dropped the registers */
+    gint late;   /* atomic: it was still at work then */
+} SlowInterrupt;
+
+static void interrupt_slowly(gboolean pending, gpointer user_data)
+{
+    SlowInterrupt *slow = user_data;
+
+    if (!pending) {
+        return;
+    }
+    g_atomic_int_set(&slow->called, TRUE);
+    g_usleep(20000);
+    g_atomic_int_set(&slow->late, g_atomic_int_get(&slow->gone));
+}
+
+static gpointer change_config(gpointer data)
+{
+    hostmem_virtio_device_config_changed(data);
+    return NULL;
+}
+
+static void test_unref_waits_for_the_interrupt(void)
+{
+    g_auto(Fixture) f = {0};
+    SlowInterrupt slow = {0};
+    HmVirtioDriver driver;
+    HostmemVirtioMmio *mmio;
+    GThread *thread;
+
+    open_fixture(&f);
+    mmio = hostmem_virtio_mmio_new(HOSTMEM_VIRTIO_DEVICE(f.device), f.memory,
+                                   interrupt_slowly, &slow);
+    hm_virtio_driver_init(&driver, mmio, f.ram, BASE, BASE);
+    hm_virtio_driver_start(&driver, ALL_FEATURES, 8);
+    thread = g_thread_new("config", change_config, f.device);
+    while (!g_atomic_int_get(&slow.called)) {
+        g_thread_yield();
+    }
+    g_object_unref(mmio);
+    g_atomic_int_set(&slow.gone, TRUE);
+    g_thread_join(thread);
+    g_assert_false(slow.late);
+}
+
 static const HmTest tests[] = {
     {"/virtio-mmio/serve/requests", test_requests},
+    {"/virtio-mmio/serve/unref-waits-for-the-interrupt",
+     test_unref_waits_for_the_interrupt},
     {"/virtio-mmio/serve/requests-without-features",
      test_requests_without_features},
     {"/virtio-mmio/serve/batch-is-one-interrupt", test_batch_is_one_interrupt},
