@@ -219,15 +219,26 @@ def test_facts_of_the_host():
     assert os.uname().release in facts["kernel"]
 
 
+def cells(results):
+    """Where they are about, in order; methods have no lines of their own where
+    all of it was skipped, which another run may not do."""
+    return list(dict.fromkeys((result["part"], result["memory"],
+                               result["sharing"]) for result in results))
+
+
 def test_csv_is_the_results():
     rows = list(csv.DictReader(io.StringIO(succeeds(*QUICK, "--csv"))))
     results = report(*QUICK)["results"]
+    numbers = {key for result in results for key, value in result.items()
+               if isinstance(value, (int, float))}
     assert list(rows[0]) == list(results[0])
-    assert len(rows) == len(results)
-    for row, result in zip(rows, results):
-        for key in ("part", "memory", "sharing"):
-            assert row[key] == result[key], row
+    assert cells(rows) == cells(results)
+    assert {"size", "threads", "best_ms"} <= numbers, numbers
+    for row in rows:
         assert bool(row["skipped"]) != bool(row["best_ms"]), row
+        assert all(float(row[key]) >= 0 for key in numbers if row[key]), row
+        if row["best_ms"]:
+            assert float(row["best_ms"]) <= float(row["median_ms"]), row
 
 
 def test_text_has_every_part():
