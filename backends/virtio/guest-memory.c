@@ -471,11 +471,9 @@ gboolean hostmem_guest_memory_add(HostmemGuestMemory *self, guint64 address,
     return TRUE;
 }
 
-gboolean hostmem_guest_memory_remove(HostmemGuestMemory *self, guint64 address,
-                                     GError **error)
+/* Returns: (transfer full): which nobody reads any more; NULL: none */
+static Region *take_region(HostmemGuestMemory *self, guint64 address)
 {
-    g_return_val_if_fail(HOSTMEM_IS_GUEST_MEMORY(self), FALSE);
-
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->change_lock);
     guint index = table_find(self->table, address);
     Region *region;
@@ -483,12 +481,26 @@ gboolean hostmem_guest_memory_remove(HostmemGuestMemory *self, guint64 address,
 
     if (index == self->table->regions->len ||
         table_get(self->table, index)->range.offset != address) {
-        return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
-                            "no guest memory starts at " X64, address);
+        return NULL;
     }
     table = copy_table(self->table);
     region = g_ptr_array_remove_index(table->regions, index);
     replace_table(self, table);
+    return region;
+}
+
+gboolean hostmem_guest_memory_remove(HostmemGuestMemory *self, guint64 address,
+                                     GError **error)
+{
+    g_return_val_if_fail(HOSTMEM_IS_GUEST_MEMORY(self), FALSE);
+
+    Region *region = take_region(self, address);
+
+    if (!region) {
+        return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
+                            "no guest memory starts at " X64, address);
+    }
+    /* Without the lock: listeners of a source that goes with it may come. */
     region_free(region);
     return TRUE;
 }

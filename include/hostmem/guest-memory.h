@@ -61,7 +61,8 @@ gboolean hostmem_guest_memory_add(HostmemGuestMemory *self, guint64 address,
  * Waits for reads and writes that have begun, which take no longer than
  * copying does.  When it returns, the library does not touch the region any
  * more and the backend is released; a queue whose rings lie in it is broken
- * by its next use.  Not from a callback of the region's source.
+ * by its next use.  Not from a callback of the region's source; from one that
+ * is told that another region's source goes, it may be called.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (no region starts there)
  */

@@ -290,6 +290,32 @@ static void test_sparse_memory_that_goes(void)
     g_assert_true(hm_guest_memory_load16(memory, BASE, &value));
 }
 
+/* A listener's: its own region is gone, and it takes away the next one. */
+static void remove_the_next(HostmemDiscardSource *source G_GNUC_UNUSED,
+                            guint64 offset G_GNUC_UNUSED,
+                            guint64 length G_GNUC_UNUSED, gpointer memory)
+{
+    remove_region(memory, BASE + PAGE);
+}
+
+static void test_remove_in_a_callback_of_a_source_that_goes(void)
+{
+    static const HostmemDiscardListener listener = {NULL, remove_the_next};
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) ram = make_ram();
+    HmTestSource *source = hm_test_source_new(PAGES);
+
+    add(memory, BASE, ram, 0, PAGE, source);
+    add(memory, BASE + PAGE, ram, PAGE, PAGE, NULL);
+    g_assert_cmpuint(hostmem_discard_source_add_listener(
+                         HOSTMEM_DISCARD_SOURCE(source), 0, PAGE, &listener,
+                         memory, NULL, NULL),
+                     !=, 0);
+    g_object_unref(source);
+    remove_region(memory, BASE);
+    g_assert_false(hostmem_object_is_held(HOSTMEM_OBJECT(ram)));
+}
+
 /* Threads */
 
 /* A source whose answer takes as long as the test wants. */
@@ -464,6 +490,8 @@ static const HmTest tests[] = {
     {"/guest-memory/read-only", test_read_only},
     {"/guest-memory/sparse", test_sparse},
     {"/guest-memory/sparse-memory-that-goes", test_sparse_memory_that_goes},
+    {"/guest-memory/remove-in-a-callback",
+     test_remove_in_a_callback_of_a_source_that_goes},
     {"/guest-memory/remove-waits-for-readers", test_remove_waits_for_readers},
     {"/guest-memory/readers-and-changes", test_readers_and_changes},
 };
