@@ -3,7 +3,6 @@
 
 import contextlib
 import csv
-import functools
 import io
 import json
 import os
@@ -446,17 +445,6 @@ def test_killed_comparison_takes_its_program_along():
 MEMORIES = {"ram", "memfd,seal=off", "memfd", "memfd,hugetlb=on"}
 
 
-def without_huge_pages(test):
-    """The test with nothing in the pool, so that nobody can take it away."""
-    @functools.wraps(test)
-    def wrapped():
-        with contextlib.ExitStack() as stack:
-            if os.geteuid() == 0:
-                stack.enter_context(need_huge_pages(0))
-            test()
-    return wrapped
-
-
 def measured(found, part):
     """The results of a part that were not skipped; there are some."""
     results = [result for result in found["results"]
@@ -465,7 +453,6 @@ def measured(found, part):
     return results
 
 
-@without_huge_pages
 def test_plug_and_unplug_have_each_memory_and_a_time_or_a_reason():
     for mode in ("plug", "unplug"):
         found = report(mode, *QUICK)
@@ -481,7 +468,6 @@ def test_plug_and_unplug_have_each_memory_and_a_time_or_a_reason():
             assert result["our_requests_per_s"] > 0, result
 
 
-@without_huge_pages
 def test_plug_and_unplug_ask_qemu_the_same():
     need_program("qemu-system-x86_64")
     for mode in ("plug", "unplug"):
@@ -494,13 +480,11 @@ def test_plug_and_unplug_ask_qemu_the_same():
             assert result["pairs"] == 2, result
 
 
-@without_huge_pages
 def test_plug_has_a_roof_where_it_populates():
     assert set(report("plug", *QUICK)["roofs"]) == {"fault"}
     assert not report("unplug", *QUICK)["roofs"]
 
 
-@without_huge_pages
 def test_unplug_of_scattered_blocks_has_two_opponents():
     found = report("unplug", *QUICK)
     results = measured(found, "every second 2 MiB by UNPLUG_ALL")
@@ -513,7 +497,6 @@ def test_unplug_of_scattered_blocks_has_two_opponents():
         assert (result["size"], result["requests"]) == (2 * MIB, 1), result
 
 
-@without_huge_pages
 def test_large_requests_want_room():
     results = [result for result in report("plug", *QUICK)["results"]
                if "requests of 128 MiB" in result["part"]]
@@ -522,7 +505,6 @@ def test_large_requests_want_room():
         assert result["skipped"] == "4 MiB is less than 128 MiB", result
 
 
-@without_huge_pages
 def test_requests_of_128_mib():
     harness.need_memory(1 << 30)
     found = report("plug", "--size", "128M", "-n", "1")
@@ -538,7 +520,6 @@ def test_plug_on_huge_pages():
                        for result in results), results
 
 
-@without_huge_pages
 def test_plug_without_qemu_measures_ours():
     with scratch() as folder:
         broken = script(folder, "broken", "echo no luck today >&2; exit 3")
@@ -549,7 +530,6 @@ def test_plug_without_qemu_measures_ours():
             assert result["their_median_ms"] is None, result
 
 
-@without_huge_pages
 def test_plug_as_text_csv_and_plot():
     with scratch() as folder:
         plot = folder / "plot.svg"

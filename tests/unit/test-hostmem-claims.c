@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -193,8 +194,21 @@ static const char *const huge[] = {
     LOOSE ",thp=on", SHM ",thp=on",
 };
 
+/* Who changes the pool holds this lock meanwhile. */
+static int lock_pool(void)
+{
+    int fd = hm_os_open(
+        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", O_RDONLY, 0);
+
+    if (fd >= 0) {
+        g_assert_cmpint(flock(fd, LOCK_EX), ==, 0);
+    }
+    return fd;
+}
+
 static void test_hugetlb(void)
 {
+    G_GNUC_UNUSED hm_autofd int lock = lock_pool();
     HmHugePool pool;
 
     if (!hm_huge_pool_read(2 * HM_MIB, &pool, NULL) ||

@@ -333,11 +333,16 @@ static void test_cancelled_creation(void)
 /* As in QEMU: sparse memory is made of large regions. */
 static void test_a_large_region_takes_no_memory(void)
 {
-    g_autoptr(HostmemBackend) memdev =
-        hm_test_make("memory-backend-ram,id=m0,size=1T,reserve=off");
-    g_autoptr(HostmemVirtioMem) device = hm_test_virtio_mem(
-        memdev, "block-size", BLOCK, "requested-size", HM_GIB * 1024, NULL);
+    g_autoptr(HostmemBackend) memdev = hm_test_try_make(
+        "memory-backend-ram,id=m0,size=1T,reserve=off", NULL, NULL);
+    g_autoptr(HostmemVirtioMem) device = NULL;
 
+    if (!memdev) {
+        g_test_skip("no TiB of address space, as under valgrind");
+        return;
+    }
+    device = hm_test_virtio_mem(memdev, "block-size", BLOCK, "requested-size",
+                                HM_GIB * 1024, NULL);
     hm_test_assert_answer(device, PLUG, 524287, 1, ACK);
     g_assert_cmpuint(hostmem_virtio_mem_get_size(device), ==, BLOCK);
     g_assert_cmpint(hm_test_state(device, 524286, 2), ==,
