@@ -187,7 +187,7 @@ static guint64 read_device_number(dev_t device, const char *name)
     return g_ascii_strtoull(text, NULL, 0);
 }
 
-static int find_kind(HmBacking *made, const struct stat *st)
+int hm_backing_find_kind(HmBacking *made, const struct stat *st)
 {
     struct statfs fs;
     int dax = hm_os_is_dax(made->fd);
@@ -215,6 +215,12 @@ static int find_kind(HmBacking *made, const struct stat *st)
     return ret;
 }
 
+guint64 hm_backing_file_length(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) ? read_device_number(st->st_rdev, "size")
+                                : (guint64)st->st_size;
+}
+
 static gboolean identify(HmBacking *made, const HmBackingFileOptions *options,
                          struct stat *st, GError **error)
 {
@@ -226,7 +232,7 @@ static gboolean identify(HmBacking *made, const HmBackingFileOptions *options,
     if (S_ISDIR(st->st_mode)) {
         return open_error(error, EISDIR, options);
     }
-    ret = find_kind(made, st);
+    ret = hm_backing_find_kind(made, st);
     if (ret < 0) {
         return open_error(error, -ret, options);
     }
@@ -274,12 +280,10 @@ static gboolean check_length(HmBacking *made,
                              const struct stat *st, GError **error)
 {
     guint64 need = made->offset + made->length;
-    guint64 have = (guint64)st->st_size;
+    guint64 have = hm_backing_file_length(st);
     g_autofree char *what = g_strdup_printf("backing store %s", options->path);
 
-    if (S_ISCHR(st->st_mode)) {
-        have = read_device_number(st->st_rdev, "size");
-    } else if (!have && !options->readonly) {
+    if (!have && !options->readonly && !S_ISCHR(st->st_mode)) {
         made->resized = hm_backing_resize(made->fd, need, what, error);
         return made->resized;
     }

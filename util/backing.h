@@ -106,6 +106,35 @@ gboolean hm_backing_init_file(HmBacking *self,
                               const HmBackingFileOptions *options,
                               GError **error);
 
+/** What a descriptor that another process has left must be. */
+typedef struct {
+    const char *name;  /* of the descriptor; for messages */
+    const char *path;  /* (nullable): of the file, for messages */
+    guint64 device;    /* st_dev and st_ino */
+    guint64 inode;     /* of the file that was left */
+    gboolean any_kind; /* a file may be on any filesystem */
+    HmMemKind kind;    /* otherwise */
+    gsize page_size;   /* bytes; 0: any */
+    guint64 size;      /* bytes; rounded up to whole pages of its kind */
+    guint64 offset;    /* bytes */
+    gboolean shared;   /* how it will be mapped */
+    gboolean readonly; /* open for reading is enough */
+    gboolean sealed;   /* nobody may resize it */
+    gboolean may_be_longer;
+} HmBackingAdoptOptions;
+
+/**
+ * hm_backing_adopt: memory that is there already.
+ * @fd: (transfer full): also after a failure
+ *
+ * Opens, makes, resizes and removes nothing.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_CHANGED (it is not what it must be) or
+ * %HOSTMEM_ERROR_SYSTEM; @self is as HM_BACKING_INIT then
+ */
+gboolean hm_backing_adopt(HmBacking *self, int fd,
+                          const HmBackingAdoptOptions *options, GError **error);
+
 /**
  * hm_backing_holes: the parts of a range that certainly hold no data now.
  *

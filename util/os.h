@@ -103,6 +103,27 @@ int hm_os_punch(int fd, guint64 offset, guint64 length);
 /** lseek(2) with SEEK_DATA or SEEK_HOLE; returns the offset; ENXIO: none. */
 gint64 hm_os_seek(int fd, guint64 offset, int whence);
 int hm_os_add_seals(int fd, int seals);
+/** F_SEAL_*; EINVAL: a file that has none. */
+int hm_os_get_seals(int fd);
+/** O_ACCMODE and O_PATH of how it was opened; EBADF: it is not open. */
+int hm_os_get_mode(int fd);
+/** Another descriptor of the same open file, close-on-exec. */
+int hm_os_dup(int fd);
+/** All of it, behind what is there. */
+int hm_os_write(int fd, const void *data, gsize length);
+/** Returns: bytes; fewer than @length at the end of the file. */
+gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset);
+/**
+ * hm_os_lock: keep other processes from locking a file.
+ *
+ * A lock of this process, whatever descriptor it is had by: it ends with the
+ * process, and when the process closes any descriptor of that file.  Needs
+ * write access.
+ *
+ * Returns: 0, or -errno; EAGAIN: process *@holder has it (0: of another host
+ * or namespace)
+ */
+int hm_os_lock(int fd, pid_t *holder);
 
 /* this process and host */
 

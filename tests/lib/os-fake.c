@@ -233,6 +233,8 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
     case HM_FAKE_SEEK:
+    case HM_FAKE_GET_SEALS:
+    case HM_FAKE_GET_MODE:
     case HM_FAKE_GET_AFFINITY:
     case HM_FAKE_GET_LIMIT:
     case HM_FAKE_READ_TEXT:
@@ -427,6 +429,42 @@ int hm_os_add_seals(int fd, int seals)
 {
     MEET(ADD_SEALS, NULL, 0, fd, 0, seals);
     return hm_real_add_seals(fd, seals);
+}
+
+int hm_os_get_seals(int fd)
+{
+    MEET(GET_SEALS, NULL, 0, fd, 0, 0);
+    return hm_real_get_seals(fd);
+}
+
+int hm_os_get_mode(int fd)
+{
+    MEET(GET_MODE, NULL, 0, fd, 0, 0);
+    return hm_real_get_mode(fd);
+}
+
+int hm_os_dup(int fd)
+{
+    MEET(DUP, NULL, 0, fd, 0, 0);
+    return hm_real_dup(fd);
+}
+
+int hm_os_write(int fd, const void *data, gsize length)
+{
+    MEET(WRITE, data, length, fd, 0, 0);
+    return hm_real_write(fd, data, length);
+}
+
+gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset)
+{
+    MEET(READ_AT, data, length, fd, offset, 0);
+    return hm_real_read_at(fd, data, length, offset);
+}
+
+int hm_os_lock(int fd, pid_t *holder)
+{
+    MEET(LOCK, NULL, 0, fd, 0, 0);
+    return hm_real_lock(fd, holder);
 }
 
 /* this process and host */

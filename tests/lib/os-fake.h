@@ -46,6 +46,12 @@
     X(PUNCH, punch)                       \
     X(SEEK, seek)                         \
     X(ADD_SEALS, add_seals)               \
+    X(GET_SEALS, get_seals)               \
+    X(GET_MODE, get_mode)                 \
+    X(DUP, dup)                           \
+    X(WRITE, write)                       \
+    X(READ_AT, read_at)                   \
+    X(LOCK, lock)                         \
     X(GET_AFFINITY, get_affinity)         \
     X(SET_AFFINITY, set_affinity)         \
     X(THREAD_ID, thread_id)               \

@@ -30,6 +30,12 @@
 #define hm_os_punch            hm_real_punch
 #define hm_os_seek             hm_real_seek
 #define hm_os_add_seals        hm_real_add_seals
+#define hm_os_get_seals        hm_real_get_seals
+#define hm_os_get_mode         hm_real_get_mode
+#define hm_os_dup              hm_real_dup
+#define hm_os_write            hm_real_write
+#define hm_os_read_at          hm_real_read_at
+#define hm_os_lock             hm_real_lock
 #define hm_os_get_affinity     hm_real_get_affinity
 #define hm_os_set_affinity     hm_real_set_affinity
 #define hm_os_thread_id        hm_real_thread_id
