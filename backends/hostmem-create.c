@@ -6,8 +6,9 @@
  * advise, bind, prepare to populate.  Each either does all of its job or sets
  * an error, and whatever the ones before it made is undone in one place, so
  * that a failure leaves nothing behind.  What the user got wrong is found by
- * the first step, before anything is made.  Memory is bound before it is
- * populated, or its pages would lie on the wrong nodes.
+ * the first step, before anything is made.  What another process has left is
+ * taken, not made, and asked no more whether there is room.  Memory is bound
+ * before it is populated, or its pages would lie on the wrong nodes.
  *
  * What takes long comes last, and can be done for several backends at a time:
  * hm_backends_finish().
@@ -120,25 +121,33 @@ static gboolean check(HostmemBackend *self,
 
 /* open, preflight, map, advise, bind, populate */
 
+gboolean hm_backend_is_restored(HostmemBackend *self)
+{
+    return hm_object_get_saved(HOSTMEM_OBJECT(self)) != NULL;
+}
+
 static gboolean open_backing(HostmemBackend *self,
                              GCancellable *cancellable G_GNUC_UNUSED,
                              GError **error)
 {
-    return HOSTMEM_BACKEND_GET_CLASS(self)->open_backing(self, error);
+    HostmemBackendClass *klass = HOSTMEM_BACKEND_GET_CLASS(self);
+
+    return hm_backend_is_restored(self) ? klass->adopt_backing(self, error)
+                                        : klass->open_backing(self, error);
 }
 
 static gboolean check_thp(HostmemBackend *self,
                           GCancellable *cancellable G_GNUC_UNUSED,
                           GError **error)
 {
-    return hm_backend_check_thp(self, error);
+    return hm_backend_is_restored(self) || hm_backend_check_thp(self, error);
 }
 
 static gboolean preflight(HostmemBackend *self,
                           GCancellable *cancellable G_GNUC_UNUSED,
                           GError **error)
 {
-    return hm_backend_preflight(self, error);
+    return hm_backend_is_restored(self) || hm_backend_preflight(self, error);
 }
 
 static gboolean map(HostmemBackend *self,

@@ -172,6 +172,15 @@ static gboolean check_pmem(const HostmemBackendFile *self, GError **error)
                         self->mem_path, hm_mem_kind_name(backing->kind));
 }
 
+static gboolean check_opened(HostmemBackendFile *self, GError **error)
+{
+    HostmemBackend *backend = &self->parent_instance;
+
+    return check_align(self, error) && check_pmem(self, error) &&
+           hm_backend_check_multiple(backend, backend->backing.page_size,
+                                     error);
+}
+
 static gboolean backend_file_open(HostmemBackend *backend, GError **error)
 {
     HostmemBackendFile *self = BACKEND_FILE(backend);
@@ -185,12 +194,23 @@ static gboolean backend_file_open(HostmemBackend *backend, GError **error)
         .readonly = self->readonly,
     };
 
-    if (!hm_backing_init_file(&backend->backing, &options, error)) {
-        return FALSE;
-    }
-    return check_align(self, error) && check_pmem(self, error) &&
-           hm_backend_check_multiple(backend, backend->backing.page_size,
-                                     error);
+    return hm_backing_init_file(&backend->backing, &options, error) &&
+           check_opened(self, error);
+}
+
+static gboolean backend_file_adopt(HostmemBackend *backend, GError **error)
+{
+    HostmemBackendFile *self = BACKEND_FILE(backend);
+    const HmBackingAdoptOptions expected = {
+        .path = self->mem_path,
+        .any_kind = TRUE,
+        .offset = self->offset,
+        .readonly = self->readonly,
+        .may_be_longer = TRUE,
+    };
+
+    return hm_backend_adopt(backend, &expected, error) &&
+           check_opened(self, error);
 }
 
 static void backend_file_mapping_options(HostmemBackend *backend,
@@ -231,6 +251,7 @@ static void hostmem_backend_file_class_init(HostmemBackendFileClass *klass)
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-file";
     backend_class->check = backend_file_check;
     backend_class->open_backing = backend_file_open;
+    backend_class->adopt_backing = backend_file_adopt;
     backend_class->mapping_options = backend_file_mapping_options;
     backend_class->closing = backend_file_closing;
     hm_props_install(G_OBJECT_CLASS(klass), file_props,

@@ -95,6 +95,18 @@ static gboolean backend_memfd_open(HostmemBackend *backend, GError **error)
         self->hugetlb ? page_size(self) : 0, self->seal, backend->share, error);
 }
 
+static gboolean backend_memfd_adopt(HostmemBackend *backend, GError **error)
+{
+    HostmemBackendMemfd *self = BACKEND_MEMFD(backend);
+    const HmBackingAdoptOptions expected = {
+        .kind = self->hugetlb ? HM_MEM_HUGETLB : HM_MEM_SHMEM,
+        .page_size = page_size(self),
+        .sealed = self->seal,
+    };
+
+    return hm_backend_adopt(backend, &expected, error);
+}
+
 static void hostmem_backend_memfd_init(HostmemBackendMemfd *self G_GNUC_UNUSED)
 {
 }
@@ -104,6 +116,7 @@ static void hostmem_backend_memfd_class_init(HostmemBackendMemfdClass *klass)
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-memfd";
     HOSTMEM_BACKEND_CLASS(klass)->check = backend_memfd_check;
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = backend_memfd_open;
+    HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = backend_memfd_adopt;
     hm_props_install(G_OBJECT_CLASS(klass), memfd_props,
                      G_N_ELEMENTS(memfd_props));
 }

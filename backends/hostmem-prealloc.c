@@ -105,6 +105,7 @@ void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
     self->prealloc = FALSE;
     g_mutex_unlock(&object->value_lock);
     g_mutex_unlock(&object->change_lock);
+    hm_object_state_changed(object);
 }
 
 /* A HmJobFunc. */
@@ -204,6 +205,10 @@ gboolean hm_backend_prepare_prealloc(HostmemBackend *self, GError **error)
     const HmRange all = {0, self->mapping.length};
     HmPopulateHow how;
 
+    if (hm_backend_is_restored(self)) {
+        hm_backend_read_saved_job(self);
+        return TRUE;
+    }
     if (!self->prealloc) {
         return TRUE;
     }
@@ -289,6 +294,67 @@ gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
         hm_backend_undo(g_ptr_array_index(backends, i));
     }
     return FALSE;
+}
+
+/* Of what another process has left */
+
+/* Its time was over long ago, or nobody cares. */
+static void prepare_restored(HostmemBackend *self)
+{
+    const HmRange all = {0, self->mapping.length};
+    g_autoptr(GError) why = NULL;
+    HmPopulateHow how;
+
+    if (!self->prealloc || self->resumes) {
+        return;
+    }
+    read_settings(self, &how);
+    how.time_limit = 0;
+    how.keep = TRUE;
+    if (check(self, how.state, &why)) {
+        self->pending = hm_populate_new(self, &all, &how, &why);
+    }
+    if (why) {
+        hm_backend_prealloc_stopped(self, why);
+    }
+}
+
+/* Who failed leaves the run, and the others begin again: what they have done
+ * is there. */
+static void run_restored(GPtrArray *backends, GCancellable *cancellable)
+{
+    g_autoptr(GError) why = NULL;
+    HostmemBackend *culprit;
+
+    for (guint i = 0; i < backends->len; i++) {
+        prepare_restored(g_ptr_array_index(backends, i));
+    }
+    while (!run_pending(backends, cancellable, &culprit, &why)) {
+        hm_backend_prealloc_stopped(culprit, why);
+        g_clear_error(&why);
+        for (guint i = 0; i < backends->len; i++) {
+            HostmemBackend *backend = g_ptr_array_index(backends, i);
+
+            g_clear_pointer(&backend->pending, hm_populate_free);
+        }
+        for (guint i = 0; i < backends->len; i++) {
+            prepare_restored(g_ptr_array_index(backends, i));
+        }
+    }
+}
+
+void hm_backends_finish_restored(GPtrArray *backends, GCancellable *cancellable)
+{
+    run_restored(backends, cancellable);
+    for (guint i = 0; i < backends->len; i++) {
+        HostmemBackend *backend = g_ptr_array_index(backends, i);
+        g_autoptr(GError) why = NULL;
+
+        g_clear_pointer(&backend->pending, hm_populate_free);
+        if (backend->resumes && !start_job(backend, &why)) {
+            hm_backend_prealloc_stopped(backend, why);
+        }
+    }
 }
 
 HostmemJob *hostmem_backend_get_job(HostmemBackend *self)

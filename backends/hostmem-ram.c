@@ -51,6 +51,13 @@ static gboolean backend_ram_open(HostmemBackend *self, GError **error)
            open_shared(self, length, error);
 }
 
+static gboolean backend_ram_adopt(HostmemBackend *self, GError **error)
+{
+    const HmBackingAdoptOptions expected = {.kind = HM_MEM_SHMEM};
+
+    return hm_backend_adopt(self, &expected, error);
+}
+
 static void hostmem_backend_ram_init(HostmemBackendRam *self G_GNUC_UNUSED)
 {
 }
@@ -59,4 +66,5 @@ static void hostmem_backend_ram_class_init(HostmemBackendRamClass *klass)
 {
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-ram";
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = backend_ram_open;
+    HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = backend_ram_adopt;
 }

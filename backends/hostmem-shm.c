@@ -32,6 +32,13 @@ static gboolean backend_shm_open(HostmemBackend *self, GError **error)
            hm_backing_init_shm(&self->backing, self->size, error);
 }
 
+static gboolean backend_shm_adopt(HostmemBackend *self, GError **error)
+{
+    const HmBackingAdoptOptions expected = {.kind = HM_MEM_SHMEM};
+
+    return hm_backend_adopt(self, &expected, error);
+}
+
 static void hostmem_backend_shm_init(HostmemBackendShm *self G_GNUC_UNUSED)
 {
 }
@@ -41,5 +48,6 @@ static void hostmem_backend_shm_class_init(HostmemBackendShmClass *klass)
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-shm";
     HOSTMEM_BACKEND_CLASS(klass)->check = backend_shm_check;
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = backend_shm_open;
+    HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = backend_shm_adopt;
     hm_props_install(G_OBJECT_CLASS(klass), shm_props, G_N_ELEMENTS(shm_props));
 }

@@ -295,9 +295,12 @@ static void hostmem_backend_finalize(GObject *object)
     if (hm_object_is_abandoned(HOSTMEM_OBJECT(self))) {
         hm_backend_undo(self);
     } else if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {
-        HOSTMEM_BACKEND_GET_CLASS(self)->closing(self);
+        if (!hm_object_is_left_behind(HOSTMEM_OBJECT(self))) {
+            HOSTMEM_BACKEND_GET_CLASS(self)->closing(self);
+        }
         hm_backend_close(self);
     }
+    g_free(self->fd_name);
     g_mutex_clear(&self->populate_lock);
     g_mutex_clear(&self->report_lock);
     G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);
@@ -327,6 +330,7 @@ static void hostmem_backend_class_init(HostmemBackendClass *klass)
     hostmem_class->type_name = "memory-backend";
     hostmem_class->complete = hm_backend_complete;
     hostmem_class->change = backend_change;
+    hostmem_class->save = hm_backend_save;
     klass->check = backend_check;
     klass->mapping_options = backend_mapping_options;
     klass->closing = backend_closing;

@@ -30,7 +30,8 @@ typedef struct {
  * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
  * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
  * hostmem-secure.c how far memory is made sure without populating;
- * hostmem-discard.c how it is given back.
+ * hostmem-discard.c how it is given back; hostmem-saved.c how it outlives the
+ * process.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -65,6 +66,8 @@ struct _HostmemBackend {
     HmIdset *nodes;    /* NULL: not bound */
 
     struct HmPopulate *pending; /* (nullable): between prepare and finish */
+    gboolean resumes;           /* of creation: a job goes on with it */
+    char *fd_name;              /* (nullable): that its descriptor is kept by */
 
     GMutex populate_lock;  /* one populate at a time; guards what follows */
     HmSeries series;       /* of small ones */
@@ -85,6 +88,8 @@ struct _HostmemBackendClass {
     gboolean (*check)(HostmemBackend *self, GError **error);
     /* Fill self->backing; the base undoes it, also after a failure. */
     gboolean (*open_backing)(HostmemBackend *self, GError **error);
+    /* The same from what another process has left: hm_backend_adopt(). */
+    gboolean (*adopt_backing)(HostmemBackend *self, GError **error);
     /* Adjust how the backing will be mapped. */
     void (*mapping_options)(HostmemBackend *self, HmMappingOptions *options);
     /* Before the memory of a complete backend is unmapped for good. */
@@ -137,6 +142,26 @@ gboolean hm_backend_prepare(HostmemBackend *self, GCancellable *cancellable,
 void hm_backend_close(HostmemBackend *self);
 /** The same, and leave files as creation found them. */
 void hm_backend_undo(HostmemBackend *self);
+
+/** Whether it is made of what another process has left; during creation. */
+gboolean hm_backend_is_restored(HostmemBackend *self);
+
+/* hostmem-saved.c */
+
+/** The vfunc save(). */
+void hm_backend_save(HostmemObject *object, HmSaved *saved);
+/**
+ * hm_backend_adopt: take the descriptor that was saved.
+ * @expected: but for what every backend knows: names, size, share
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (it is not here), or as
+ * hm_backing_adopt()
+ */
+gboolean hm_backend_adopt(HostmemBackend *self,
+                          const HmBackingAdoptOptions *expected,
+                          GError **error);
+/** Have its job as it was, or have it go on when creation ends. */
+void hm_backend_read_saved_job(HostmemBackend *self);
 
 /* hostmem-room.c */
 
@@ -258,6 +283,14 @@ gboolean hm_backend_prepare_prealloc(HostmemBackend *self, GError **error);
  */
 gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
                             HostmemBackend **culprit, GError **error);
+/**
+ * hm_backends_finish_restored: the same of those that another process has
+ * left.
+ *
+ * What cannot be populated stays as it is; that is no failure, but a message.
+ */
+void hm_backends_finish_restored(GPtrArray *backends,
+                                 GCancellable *cancellable);
 /** "prealloc" did not do all: it reads as off.  A message says why, unless
  * somebody wanted it so. */
 void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);

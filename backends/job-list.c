@@ -105,6 +105,13 @@ void hm_job_list_changed(HmJobList *self, HostmemJob *job,
     }
 }
 
+void hm_job_list_add(HmJobList *self, HostmemJob *job)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+
+    g_ptr_array_add(self->jobs, g_object_ref(job));
+}
+
 GPtrArray *hm_job_list_copy(HmJobList *self)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);

@@ -31,5 +31,7 @@ HmQueue *hm_job_list_get_queue(HmJobList *self);
 /** @job has come to @status: CREATED adds it, NULL takes it out. */
 void hm_job_list_changed(HmJobList *self, HostmemJob *job,
                          HostmemJobStatus status);
+/** Add one that nobody shall hear of. */
+void hm_job_list_add(HmJobList *self, HostmemJob *job);
 /** (transfer full) (element-type HostmemJob): oldest first. */
 GPtrArray *hm_job_list_copy(HmJobList *self);

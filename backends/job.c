@@ -238,10 +238,24 @@ gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
     return TRUE;
 }
 
+HostmemJob *hm_job_new_over(HostmemObject *object, guint64 done, guint64 total,
+                            GError *error)
+{
+    HostmemJob *self = hm_job_new(object, total);
+
+    self->progress.done = (gint64)done;
+    self->status = HOSTMEM_JOB_CONCLUDED;
+    self->error = error;
+    if (self->list) {
+        hm_job_list_add(self->list, self);
+    }
+    return self;
+}
+
 void hm_job_end(HostmemJob *self)
 {
     g_cancellable_cancel(self->cancellable);
-    g_thread_join(g_steal_pointer(&self->thread));
+    g_clear_pointer(&self->thread, g_thread_join);
     hostmem_job_dismiss(self, NULL);
 }
 

@@ -25,6 +25,13 @@ HostmemJob *hm_job_new(HostmemObject *object, guint64 total);
  */
 gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
                       GError **error);
+/**
+ * (transfer full): one of another process, that is over; it is listed from now
+ * on.
+ * @error: (transfer full) (nullable): why it did not do all
+ */
+HostmemJob *hm_job_new_over(HostmemObject *object, guint64 done, guint64 total,
+                            GError *error);
 /** Cancel a job that was started, wait for its thread, dismiss it. */
 void hm_job_end(HostmemJob *self);
 

@@ -11,6 +11,7 @@ struct HmObjectSpec {
     const HmObjectType *type;
     GObjectClass *klass; /* owned; of the type */
     char *id;
+    json_t *options;  /* a copy */
     GPtrArray *names; /* (element-type utf8), borrowed from rows */
     GArray *values;   /* (element-type GValue), one for each name */
 };
@@ -49,6 +50,7 @@ void hm_object_spec_free(HmObjectSpec *self)
     if (self) {
         g_type_class_unref(self->klass);
         g_free(self->id);
+        json_decref(self->options);
         g_ptr_array_unref(self->names);
         g_array_unref(self->values);
         g_free(self);
@@ -63,6 +65,11 @@ HmSpecKind hm_object_spec_get_kind(const HmObjectSpec *self)
 const char *hm_object_spec_get_id(const HmObjectSpec *self)
 {
     return self->id;
+}
+
+json_t *hm_object_spec_get_options(const HmObjectSpec *self)
+{
+    return self->options;
 }
 
 HostmemObject *hm_object_spec_instantiate(const HmObjectSpec *self)
@@ -303,6 +310,7 @@ HmObjectSpec *hm_object_spec_from_json(HmSpecKind kind, json_t *options,
         !take_id(self, options, error)) {
         return NULL;
     }
+    self->options = json_deep_copy(options);
     return g_steal_pointer(&self);
 }
 
@@ -343,12 +351,16 @@ static json_t *parse_keyval(HmSpecKind kind, const char *text, GError **error)
     return type ? keyval_to_json(kind, type, keyval, error) : NULL;
 }
 
+json_t *hm_object_spec_parse(HmSpecKind kind, const char *text, GError **error)
+{
+    return *text == '{' ? hm_json_parse(text, strlen(text), error)
+                        : parse_keyval(kind, text, error);
+}
+
 HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
                                        const HmPropLinks *links, GError **error)
 {
-    json_auto_t *options = *text == '{'
-                               ? hm_json_parse(text, strlen(text), error)
-                               : parse_keyval(kind, text, error);
+    json_auto_t *options = hm_object_spec_parse(kind, text, error);
 
     return options ? hm_object_spec_from_json(kind, options, links, error)
                    : NULL;

@@ -28,12 +28,18 @@ HmObjectSpec *hm_object_spec_from_json(HmSpecKind kind, json_t *options,
 HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
                                        const HmPropLinks *links,
                                        GError **error);
+/** (transfer full): the JSON that a text stands for, not checked as a whole;
+ * NULL with %HOSTMEM_ERROR_INVALID. */
+json_t *hm_object_spec_parse(HmSpecKind kind, const char *text, GError **error);
 void hm_object_spec_free(HmObjectSpec *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmObjectSpec, hm_object_spec_free)
 
 HmSpecKind hm_object_spec_get_kind(const HmObjectSpec *self);
 /** (nullable): NULL for a device without one. */
 const char *hm_object_spec_get_id(const HmObjectSpec *self);
+
+/** (transfer none): what was asked for, as JSON, with the type. */
+json_t *hm_object_spec_get_options(const HmObjectSpec *self);
 
 /** (transfer full): the object, still to be initialised with GInitable. */
 HostmemObject *hm_object_spec_instantiate(const HmObjectSpec *self);

@@ -51,6 +51,11 @@ static void object_changed(HostmemObject *self G_GNUC_UNUSED)
 {
 }
 
+static void object_save(HostmemObject *self G_GNUC_UNUSED,
+                        HmSaved *saved G_GNUC_UNUSED)
+{
+}
+
 static gboolean object_initable_init(GInitable *initable,
                                      GCancellable *cancellable, GError **error)
 {
@@ -99,6 +104,8 @@ static void hostmem_object_finalize(GObject *object)
     hm_props_clear(object);
     g_clear_pointer(&self->path, g_free);
     g_clear_pointer(&self->jobs, hm_job_list_unref);
+    g_clear_pointer(&self->keeper, hm_keeper_unref);
+    g_clear_pointer(&self->saved, hm_saved_free);
     g_mutex_clear(&self->change_lock);
     g_mutex_clear(&self->value_lock);
     g_mutex_clear(&self->hold_lock);
@@ -113,6 +120,7 @@ static void hostmem_object_class_init(HostmemObjectClass *klass)
     klass->complete = object_complete;
     klass->change = object_change;
     klass->changed = object_changed;
+    klass->save = object_save;
     klass->refuse_change = object_refuse_change;
     hm_props_install(object_class, object_props, G_N_ELEMENTS(object_props));
 }
@@ -125,6 +133,33 @@ void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs)
 void hm_object_set_path(HostmemObject *self, const char *path)
 {
     self->path = g_strdup(path);
+}
+
+void hm_object_set_keeper(HostmemObject *self, HmKeeper *keeper)
+{
+    self->keeper = hm_keeper_ref(keeper);
+}
+
+void hm_object_set_saved(HostmemObject *self, HmSaved *saved)
+{
+    self->saved = saved;
+}
+
+HmSaved *hm_object_get_saved(HostmemObject *self)
+{
+    return self->saved;
+}
+
+void hm_object_state_changed(HostmemObject *self)
+{
+    if (self->keeper) {
+        hm_keeper_changed(self->keeper);
+    }
+}
+
+gboolean hm_object_is_left_behind(HostmemObject *self)
+{
+    return self->keeper && hm_keeper_has_left(self->keeper);
 }
 
 HmQueue *hm_object_get_queue(HostmemObject *self)
@@ -163,6 +198,7 @@ gboolean hm_object_is_complete(HostmemObject *self)
 
 void hm_object_set_complete(HostmemObject *self)
 {
+    g_clear_pointer(&self->saved, hm_saved_free);
     g_atomic_int_set(&self->complete, TRUE);
 }
 
@@ -317,6 +353,7 @@ static gboolean change_value(HostmemObject *self, const HmProp *row,
     }
     g_mutex_unlock(&self->change_lock);
     if (ok) {
+        hm_object_state_changed(self);
         klass->changed(self);
     }
     return ok;

@@ -3,6 +3,7 @@
 
 #include <hostmem/object.h>
 #include "backends/job-list.h"
+#include "backends/object-saved.h"
 #include "util/props.h"
 
 /*
@@ -27,6 +28,8 @@ struct _HostmemObject {
     gboolean complete;  /* creation succeeded; written once, atomic */
     gboolean abandoned; /* see hm_object_abandon(); atomic */
     HmJobList *jobs;    /* (nullable): where its jobs are; constant */
+    HmKeeper *keeper;   /* (nullable): who saves it; constant */
+    HmSaved *saved;     /* (nullable): what it is made of; during creation */
 };
 
 /*
@@ -50,6 +53,11 @@ struct _HostmemObjectClass {
                        GError **error);
     /* A change is done, and no lock is held: the place for signals. */
     void (*changed)(HostmemObject *self);
+    /*
+     * Write down what makes a complete object again, besides its options; chain
+     * to the parent's first.  In the registry's thread, at each change: quick.
+     */
+    void (*save)(HostmemObject *self, HmSaved *saved);
     /* Say why a row that is not live does not change.  Returns: FALSE */
     gboolean (*refuse_change)(HostmemObject *self, const HmProp *row,
                               GError **error);
@@ -71,6 +79,21 @@ void hm_object_set_jobs(HostmemObject *self, HmJobList *jobs);
 
 /** What hm_object_get_path() shall return; before creation is complete. */
 void hm_object_set_path(HostmemObject *self, const char *path);
+
+/** Who saves the object; before creation is complete. */
+void hm_object_set_keeper(HostmemObject *self, HmKeeper *keeper);
+/** Make it of this, (transfer full), rather than anew; before creation. */
+void hm_object_set_saved(HostmemObject *self, HmSaved *saved);
+/** (transfer none) (nullable): for complete(), to be made of it. */
+HmSaved *hm_object_get_saved(HostmemObject *self);
+/**
+ * hm_object_state_changed: what save() writes has changed, or will have before
+ * whoever asked for it is answered.  Any thread, any lock held.
+ */
+void hm_object_state_changed(HostmemObject *self);
+/** For the last unref: another process goes on with what the object has, so
+ * nothing of it is removed, given back or made empty. */
+gboolean hm_object_is_left_behind(HostmemObject *self);
 
 /** Whether creation has succeeded, and all that it made can be used. */
 gboolean hm_object_is_complete(HostmemObject *self);

@@ -37,6 +37,8 @@ HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec,
     entry->object = hm_object_spec_instantiate(spec);
     hm_object_set_path(entry->object, path);
     hm_object_set_jobs(entry->object, registry->jobs);
+    hm_object_set_keeper(entry->object, registry->keeper);
+    entry->given = json_incref(hm_object_spec_get_options(spec));
     if (HOSTMEM_IS_DEVICE(entry->object)) {
         hm_device_set_space(HOSTMEM_DEVICE(entry->object), registry->space);
     }
@@ -54,6 +56,7 @@ void hm_entry_free(gpointer data)
     g_clear_object(&entry->object);
     g_object_unref(entry->cancellable);
     g_clear_error(&entry->error);
+    json_decref(entry->given);
     g_free(entry->path);
     g_free(entry);
 }
@@ -206,6 +209,7 @@ static void entry_ready(HmEntry *entry)
             hm_device_watch_new(entry->registry, entry->registry->context,
                                 HOSTMEM_VIRTIO_MEM(entry->object));
     }
+    hm_keeper_changed(entry->registry->keeper);
     answer_add(entry, NULL);
     g_signal_emit_by_name(entry->registry, "added", entry->object);
 }
@@ -331,6 +335,7 @@ static void begin_leaving(HmEntry *entry)
         hm_device_watch_look(entry->watch);
     }
     g_clear_pointer(&entry->watch, hm_device_watch_free);
+    hm_keeper_changed(entry->registry->keeper);
     g_signal_emit_by_name(entry->registry, "removed", entry->object);
 }
 

@@ -16,6 +16,14 @@ struct _HostmemRegistry {
     HmPropLinks links;
     HmJobList *jobs;
     HmAddressSpace *space; /* of the devices */
+    HmKeeper *keeper;
+    GHashTable *kept;      /* names of descriptors that were handed out */
+    GPtrArray *old_states; /* names of states, to be forgotten */
+    int state_fd;          /* of the last one, locked; -1: none */
+    guint64 generation;    /* of it */
+    char *note;            /* (nullable): saved along */
+    GPtrArray *restored;   /* (element-type HostmemRestored) */
+    gpointer restoring;    /* (nullable): at work: registry-restore.c */
     guint n_unnamed;       /* devices without an id, so far */
 };
 
@@ -43,6 +51,9 @@ typedef struct {
     char *path;
     const char *id; /* the end of the path, also when the object has none */
     HostmemObject *object;
+    json_t *given;     /* what it was asked for, owned */
+    gboolean restored; /* made by another process at first */
+    gboolean matched;  /* and asked for again by the line it was made by */
     HmEntryState state;
     gboolean announced;   /* "added" was emitted */
     HmDeviceWatch *watch; /* (nullable): of a READY device */

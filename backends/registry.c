@@ -2,6 +2,7 @@
 #include <string.h>
 #include "backends/object-types.h"
 #include "backends/registry-entry.h"
+#include "backends/registry-restore.h"
 #include "util/error.h"
 
 struct _HostmemRegistryClass {
@@ -378,6 +379,9 @@ void hostmem_registry_cancel_all(HostmemRegistry *self)
             g_cancellable_cancel(entry->cancellable);
         }
     }
+    if (self->restoring) {
+        hm_restore_cancel(self->restoring);
+    }
     jobs = hm_job_list_copy(self->jobs);
     for (guint i = 0; i < jobs->len; i++) {
         hostmem_job_cancel(g_ptr_array_index(jobs, i), NULL);
@@ -389,7 +393,10 @@ void hostmem_registry_cancel_all(HostmemRegistry *self)
 static void on_job_changed(HostmemJob *job, HostmemJobStatus status,
                            gpointer data)
 {
-    g_signal_emit_by_name(data, "job-changed", job, status);
+    HostmemRegistry *self = data;
+
+    hm_keeper_changed(self->keeper);
+    g_signal_emit_by_name(self, "job-changed", job, status);
 }
 
 GPtrArray *hostmem_registry_list_jobs(HostmemRegistry *self)
@@ -442,6 +449,20 @@ HostmemRegistry *hostmem_registry_new(void)
     return g_object_new(HOSTMEM_TYPE_REGISTRY, NULL);
 }
 
+static void on_state_changed(gpointer data)
+{
+    g_signal_emit_by_name(data, "state-changed");
+}
+
+static void restored_free(gpointer data)
+{
+    HostmemRestored *restored = data;
+
+    g_free(restored->path);
+    g_free(restored->reason);
+    g_free(restored);
+}
+
 static void hostmem_registry_init(HostmemRegistry *self)
 {
     self->context = g_main_context_ref_thread_default();
@@ -451,6 +472,11 @@ static void hostmem_registry_init(HostmemRegistry *self)
     self->links = (HmPropLinks){find_link, link_path, self};
     self->jobs = hm_job_list_new(self->context, on_job_changed, self);
     self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
+    self->keeper = hm_keeper_new(self->context, on_state_changed, self);
+    self->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    self->old_states = g_ptr_array_new_with_free_func(g_free);
+    self->state_fd = -1;
+    self->restored = g_ptr_array_new_with_free_func(restored_free);
 }
 
 static HmEntry *find_busy(HostmemRegistry *self)
@@ -472,6 +498,10 @@ static void hostmem_registry_dispose(GObject *object)
     HmEntry *entry;
 
     hostmem_registry_cancel_all(self);
+    hm_keeper_close(self->keeper);
+    if (self->restoring) {
+        hm_restore_settle(self->restoring);
+    }
     while (self->batches->len) {
         hm_batch_settle(g_ptr_array_index(self->batches, 0));
     }
@@ -494,6 +524,12 @@ static void hostmem_registry_finalize(GObject *object)
     g_ptr_array_unref(self->batches);
     hm_job_list_unref(self->jobs);
     hm_address_space_unref(self->space);
+    hm_keeper_unref(self->keeper);
+    g_hash_table_unref(self->kept);
+    g_ptr_array_unref(self->old_states);
+    g_ptr_array_unref(self->restored);
+    hm_registry_clear_state(self);
+    g_free(self->note);
     g_main_context_unref(self->context);
     G_OBJECT_CLASS(hostmem_registry_parent_class)->finalize(object);
 }
@@ -520,4 +556,6 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
     g_signal_new("job-changed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, HOSTMEM_TYPE_JOB,
                  HOSTMEM_TYPE_JOB_STATUS);
+    g_signal_new("state-changed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
+                 NULL, NULL, NULL, G_TYPE_NONE, 0);
 }

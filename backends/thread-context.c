@@ -155,19 +155,62 @@ static gboolean set_initial_affinity(HostmemThreadContext *self, GError **error)
     return TRUE;
 }
 
+/* The last one that was set counts. */
+static void forget(HostmemThreadContext *self, char **other)
+{
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&HOSTMEM_OBJECT(self)->value_lock);
+
+    g_clear_pointer(other, g_free);
+}
+
 static gboolean thread_context_change(HostmemObject *object, const HmProp *row,
                                       const GValue *value,
                                       GCancellable *cancellable G_GNUC_UNUSED,
                                       GError **error)
 {
     HostmemThreadContext *self = HOSTMEM_THREAD_CONTEXT(object);
+    gboolean is_cpus = g_str_equal(row->name, "cpu-affinity");
     const char *text = g_value_get_string(value);
 
     text = text ? text : "";
-    if (g_str_equal(row->name, "cpu-affinity")) {
-        return set_cpu_affinity(self, text, error);
+    if (is_cpus ? !set_cpu_affinity(self, text, error)
+                : !set_node_affinity(self, text, error)) {
+        return FALSE;
     }
-    return set_node_affinity(self, text, error);
+    forget(self, is_cpus ? &self->node_affinity : &self->cpu_affinity);
+    return TRUE;
+}
+
+static json_t *ids_to_json(const char *text)
+{
+    g_autoptr(HmIdset) ids = hm_idset_parse(text, NULL);
+    json_t *list = json_array();
+
+    HM_IDSET_FOREACH (ids, id) {
+        json_array_append_new(list, json_integer(id));
+    }
+    return list;
+}
+
+static void save_ids(json_t *options, const char *name, const char *text)
+{
+    if (text) {
+        json_object_set_new(options, name, ids_to_json(text));
+    } else {
+        json_object_del(options, name);
+    }
+}
+
+/* What reads as "cpu-affinity" is where the thread happens to be. */
+static void thread_context_save(HostmemObject *object, HmSaved *saved)
+{
+    HostmemThreadContext *self = HOSTMEM_THREAD_CONTEXT(object);
+    json_t *options = hm_saved_get_options(saved);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&object->value_lock);
+
+    save_ids(options, "cpu-affinity", self->cpu_affinity);
+    save_ids(options, "node-affinity", self->node_affinity);
 }
 
 /* The parked thread */
@@ -311,6 +354,7 @@ static void hostmem_thread_context_class_init(HostmemThreadContextClass *klass)
     object_class->type_name = "thread-context";
     object_class->complete = thread_context_complete;
     object_class->change = thread_context_change;
+    object_class->save = thread_context_save;
     G_OBJECT_CLASS(klass)->finalize = hostmem_thread_context_finalize;
     hm_props_install(G_OBJECT_CLASS(klass), thread_context_props,
                      G_N_ELEMENTS(thread_context_props));

@@ -89,6 +89,63 @@ gboolean hm_block_map_next(const HmBlockMap *self, guint64 from, guint64 end,
     return TRUE;
 }
 
+char *hm_block_map_to_text(const HmBlockMap *self)
+{
+    GString *text = g_string_new(NULL);
+    HmBlockRun run;
+
+    for (guint64 from = 0;
+         hm_block_map_next(self, from, hm_block_map_size(self), TRUE, &run);
+         from = run.first + run.n) {
+        g_string_append_printf(text,
+                               "%s%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,
+                               text->len ? "," : "", run.first, run.n);
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* Digits, and nothing else; @text moves behind them. */
+static gboolean parse_number(const char **text, guint64 *number)
+{
+    char *end;
+
+    if (!g_ascii_isdigit(**text)) {
+        return FALSE;
+    }
+    *number = g_ascii_strtoull(*text, &end, 10);
+    *text = end;
+    return TRUE;
+}
+
+static gboolean parse_run(const char **text, HmBlockRun *run)
+{
+    if (!parse_number(text, &run->first) || **text != '+') {
+        return FALSE;
+    }
+    (*text)++;
+    return parse_number(text, &run->n);
+}
+
+gboolean hm_block_map_plug_text(HmBlockMap *self, const char *text)
+{
+    const guint64 size = hm_block_map_size(self);
+    guint64 behind = 0;
+    HmBlockRun run;
+
+    while (*text) {
+        if (behind && *text++ != ',') {
+            return FALSE;
+        }
+        if (!parse_run(&text, &run) || run.first < behind || !run.n ||
+            run.first >= size || run.n > size - run.first) {
+            return FALSE;
+        }
+        hm_block_map_plug(self, run.first, run.n);
+        behind = run.first + run.n;
+    }
+    return TRUE;
+}
+
 gboolean hm_block_map_is_consistent(const HmBlockMap *self)
 {
     return hm_bitmap_count(self->bits, 0, hm_block_map_size(self)) ==

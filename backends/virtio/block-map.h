@@ -46,5 +46,15 @@ void hm_block_map_unplug_all(HmBlockMap *self);
 gboolean hm_block_map_next(const HmBlockMap *self, guint64 from, guint64 end,
                            gboolean plugged, HmBlockRun *run);
 
+/** (transfer full): the runs that are plugged: "0+32,64+8". */
+char *hm_block_map_to_text(const HmBlockMap *self);
+/**
+ * hm_block_map_plug_text: plug what a text says, of a map with nothing plugged.
+ *
+ * Returns: FALSE: it is not as hm_block_map_to_text() writes it, ascending and
+ * within the map; some may be plugged then
+ */
+gboolean hm_block_map_plug_text(HmBlockMap *self, const char *text);
+
 /** Whether the count fits the bits; looks at all of them. */
 gboolean hm_block_map_is_consistent(const HmBlockMap *self);

@@ -197,8 +197,17 @@ static gboolean check_access(HostmemVirtioMem *self, GError **error)
     return TRUE;
 }
 
+static gboolean is_restored(HostmemVirtioMem *self)
+{
+    return hm_object_get_saved(HOSTMEM_OBJECT(self)) != NULL;
+}
+
+/* What another process has left is looked at later. */
 static gboolean empty_memdev(HostmemVirtioMem *self, GError **error)
 {
+    if (is_restored(self)) {
+        return TRUE;
+    }
     if (hostmem_backend_discard(hm_virtio_mem_backend(self), 0,
                                 self->region_size, error)) {
         return TRUE;
@@ -239,6 +248,10 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
     }
     hm_virtio_mem_choose_slots(self);
     make_state(self);
+    if (is_restored(self) && !hm_virtio_mem_restore(self, error)) {
+        hm_virtio_mem_release(self);
+        return FALSE;
+    }
     hm_virtio_mem_look_ahead(self);
     return TRUE;
 }

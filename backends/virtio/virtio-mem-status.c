@@ -58,6 +58,7 @@ void hm_virtio_mem_size_changed(HostmemVirtioMem *self)
     self->progress_us = hm_os_now();
     self->pending |= HM_PENDING_SIZE;
     look_at_resize(self);
+    hm_object_state_changed(HOSTMEM_OBJECT(self));
 }
 
 /* Answers */

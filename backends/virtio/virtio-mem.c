@@ -493,6 +493,7 @@ static void hostmem_virtio_mem_class_init(HostmemVirtioMemClass *klass)
     object_class->change = virtio_mem_change;
     object_class->changed = virtio_mem_changed;
     object_class->refuse_change = virtio_mem_refuse_change;
+    object_class->save = hm_virtio_mem_save;
     device_class->check_removable = virtio_mem_check_removable;
     device_class->reset = virtio_mem_reset;
     G_OBJECT_CLASS(klass)->dispose = hostmem_virtio_mem_dispose;

@@ -14,6 +14,7 @@
  * requests; virtio-mem-source.c who is told of them, and the parts of the
  * region; virtio-mem-ahead.c what is made ready before it is asked for;
  * virtio-mem-status.c how a resize goes, and the signals;
+ * virtio-mem-saved.c how it outlives the process;
  * virtio-mem-device.c what a transport needs.
  *
  * Locks, in the order in which they may be taken:
@@ -108,6 +109,19 @@ gboolean hm_virtio_mem_check_requested(HostmemVirtioMem *self, guint64 size,
                                        GError **error);
 /** Let go of the memdev, if it is held. */
 void hm_virtio_mem_release(HostmemVirtioMem *self);
+
+/* virtio-mem-saved.c */
+
+/** The vfunc save(). */
+void hm_virtio_mem_save(HostmemObject *object, HmSaved *saved);
+/**
+ * hm_virtio_mem_restore: plug what was plugged, and give the rest back; of a
+ * device whose state was made.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (no such blocks), or as
+ * hostmem_backend_discard()
+ */
+gboolean hm_virtio_mem_restore(HostmemVirtioMem *self, GError **error);
 
 /* virtio-mem-request.c */
 

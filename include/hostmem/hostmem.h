@@ -16,6 +16,7 @@
 #include <hostmem/object.h>
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>
+#include <hostmem/restore.h>
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-device.h>
 #include <hostmem/virtio-mem.h>
