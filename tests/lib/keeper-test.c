@@ -3,7 +3,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <hostmem/backend.h>
 #include "keeper-test.h"
+#include "object-test.h"
+
+#define PATTERN 0xa5
 
 static void saved_fd_free(gpointer data)
 {
@@ -197,4 +201,20 @@ void hm_test_keeper_assert(HmTestKeeper *self, const char *path,
         return;
     }
     g_error("nothing became of %s", path);
+}
+
+void hm_test_fill(gpointer backend)
+{
+    memset(hostmem_backend_get_host_addr(backend), PATTERN, HM_TEST_ODD_SIZE);
+}
+
+void hm_test_assert_filled(gpointer backend)
+{
+    const guint8 *at = hostmem_backend_get_host_addr(backend);
+
+    for (gsize i = 0; i < HM_TEST_ODD_SIZE; i++) {
+        if (at[i] != PATTERN) {
+            g_error("byte %zu is 0x%x", i, at[i]);
+        }
+    }
 }

@@ -43,5 +43,9 @@ void hm_test_keeper_set_text(HmTestKeeper *self, const char *name,
 /** What became of a path, and a part of the reason unless that is NULL. */
 void hm_test_keeper_assert(HmTestKeeper *self, const char *path,
                            HostmemRestoreStatus status, const char *part);
+/** Write all over a backend of HM_TEST_ODD_SIZE bytes. */
+void hm_test_fill(gpointer backend);
+/** All of that is there. */
+void hm_test_assert_filled(gpointer backend);
 /** Serve the main context as long as there is something to do. */
 void hm_test_settle(void);
