@@ -3,18 +3,40 @@
 #include <string.h>
 #include "util/align.h"
 #include "util/error.h"
+#include "util/os.h"
 #include "util/sigbus.h"
 #include "util/zero-method.h"
+#include "util/zero-trial.h"
 #include "util/zero.h"
 
-#define MAX_METHODS 8
+/*
+ * Theory of operation
+ *
+ * Whether streaming stores or memset(3) are faster depends on the CPU and on
+ * what the C library makes of it: on some they are twice as fast, on others
+ * memset() does the same or better.  So the first large ranges of a process
+ * are a trial: they are zeroed by the widest streaming stores and by memset()
+ * in turns, and the clock decides.  No work is done twice for it.
+ *
+ * A run that a fault has ended is not counted: nothing is owned while memory
+ * is written.
+ */
 
-/* What this CPU has, in the order of the table. */
+#define MAX_METHODS 8
+#define UNDECIDED   (-1)
+
+/* What this CPU has, in the order of the table: streaming stores first, memset
+ * last. */
 typedef struct {
     const HmZeroMethod *methods[MAX_METHODS];
     const char *names[MAX_METHODS + 1];
     guint n;
 } Choice;
+
+static gint decision = UNDECIDED; /* atomic: index of the method */
+static gint turn;                 /* atomic */
+static GMutex trial_lock;         /* guards trial */
+static HmZeroTrial trial;
 
 static gpointer choose(G_GNUC_UNUSED gpointer data)
 {
@@ -40,6 +62,31 @@ static const Choice *get_choice(void)
     return g_once(&once, choose, NULL);
 }
 
+static const HmZeroMethod *get_method(void)
+{
+    return get_choice()->methods[MAX(g_atomic_int_get(&decision), 0)];
+}
+
+static void end_run(const Choice *choice, guint which, gsize length,
+                    gint64 microseconds)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&trial_lock);
+    int better = hm_zero_trial_add(&trial, which, length, microseconds);
+
+    if (better >= 0) {
+        g_atomic_int_set(&decision, better ? (gint)choice->n - 1 : 0);
+    }
+}
+
+static void zero_in_trial(const Choice *choice, void *addr, gsize length)
+{
+    guint which = (guint)g_atomic_int_add(&turn, 1) % 2;
+    gint64 start = hm_os_now();
+
+    choice->methods[which ? choice->n - 1 : 0]->zero(addr, length);
+    end_run(choice, which, length, hm_os_now() - start);
+}
+
 static gboolean is_aligned(const void *addr, gsize length)
 {
     return hm_is_aligned((guintptr)addr | length, HM_ZERO_ALIGN);
@@ -49,12 +96,17 @@ void hm_zero(void *addr, gsize length)
 {
     g_return_if_fail(is_aligned(addr, length));
 
-    get_choice()->methods[0]->zero(addr, length);
+    if (length >= HM_ZERO_TRIAL_LENGTH &&
+        g_atomic_int_get(&decision) == UNDECIDED) {
+        zero_in_trial(get_choice(), addr, length);
+    } else {
+        get_method()->zero(addr, length);
+    }
 }
 
 const char *hm_zero_method(void)
 {
-    return get_choice()->names[0];
+    return get_method()->name;
 }
 
 const char *const *hm_zero_methods(void)

@@ -9,7 +9,7 @@
 #define HM_ZERO_ALIGN 64
 
 /**
- * hm_zero: make memory read as zeroes, by the fastest method of this CPU.
+ * hm_zero: make memory read as zeroes, by the fastest method of this host.
  * @addr, @length: multiples of %HM_ZERO_ALIGN; bytes
  *
  * Memory should be populated: what is not is faulted in.  When it returns, the
@@ -30,10 +30,13 @@ gboolean hm_zero_guarded(void *addr, gsize length, GError **error);
 /** Whether all bytes are 0; no alignment needed. */
 gboolean hm_is_zero(const void *addr, gsize length);
 
-/** (transfer none): what hm_zero() uses here: "avx512", "memset" */
+/**
+ * Returns: (transfer none): what hm_zero() uses: "avx512", "memset"; this may
+ * change once, when the first large ranges have been zeroed
+ */
 const char *hm_zero_method(void);
 
-/** (transfer none): names of what this CPU can do, the default first. */
+/** (transfer none): names of what this CPU can do, "memset" last. */
 const char *const *hm_zero_methods(void);
 
 /**

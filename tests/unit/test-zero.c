@@ -8,6 +8,7 @@
 #include "util/autofd.h"
 #include "util/error.h"
 #include "util/os.h"
+#include "util/zero-trial.h"
 #include "util/zero.h"
 
 #define FULL  0xa5
@@ -51,9 +52,10 @@ static void assert_zeroed(const guint8 *start, gsize length)
 static void test_methods_end_with_memset(void)
 {
     const char *const *methods = hm_zero_methods();
+    guint n = g_strv_length((char **)methods);
 
-    g_assert_cmpstr(methods[0], ==, hm_zero_method());
-    g_assert_true(g_strv_contains(methods, "memset"));
+    g_assert_cmpstr(methods[n - 1], ==, "memset");
+    g_assert_true(g_strv_contains(methods, hm_zero_method()));
 }
 
 static void test_default_zeroes(void)
@@ -122,6 +124,60 @@ static void test_unaligned_is_refused(void)
     refuse(buffer, 63);
     refuse(buffer, 4096 + 8);
     g_assert_true(all_are(buffer, ROOM, FULL));
+    g_aligned_free(buffer);
+}
+
+/* the choice */
+
+static void test_the_faster_one_is_chosen(void)
+{
+    for (guint fast = 0; fast < 2; fast++) {
+        HmZeroTrial trial = {{0}};
+
+        for (guint i = 0; i < HM_ZERO_TRIAL_RUNS - 1; i++) {
+            g_assert_cmpint(hm_zero_trial_add(&trial, 0, 1000, 100), ==, -1);
+            g_assert_cmpint(hm_zero_trial_add(&trial, 1, 1000, 100), ==, -1);
+        }
+        g_assert_cmpint(hm_zero_trial_add(&trial, fast, 2000, 100), ==, -1);
+        g_assert_cmpint(hm_zero_trial_add(&trial, !fast, 1000, 60), ==, fast);
+    }
+}
+
+static void test_equal_ones_leave_it_at_the_first(void)
+{
+    HmZeroTrial trial = {{0}};
+    int chosen = -1;
+
+    for (guint i = 0; i < HM_ZERO_TRIAL_RUNS; i++) {
+        hm_zero_trial_add(&trial, 1, 1000, 0);
+        chosen = hm_zero_trial_add(&trial, 0, 1000, 0);
+    }
+    g_assert_cmpint(chosen, ==, 0);
+}
+
+static void test_disturbed_runs_do_not_count(void)
+{
+    HmZeroTrial trial = {{0}};
+    int chosen = -1;
+
+    for (guint i = 0; i < HM_ZERO_TRIAL_RUNS; i++) {
+        hm_zero_trial_add(&trial, 0, 1000, i ? 100000 : 10);
+        chosen = hm_zero_trial_add(&trial, 1, 1000, 20);
+    }
+    g_assert_cmpint(chosen, ==, 0);
+}
+
+static void test_large_ranges_are_zeroed_during_the_trial(void)
+{
+    const gsize length = HM_ZERO_TRIAL_LENGTH;
+    guint8 *buffer = g_aligned_alloc(length, 1, HM_ZERO_ALIGN);
+
+    for (guint i = 0; i < 2 * HM_ZERO_TRIAL_RUNS + 2; i++) {
+        memset(buffer, FULL, length);
+        hm_zero(buffer, length);
+        g_assert_true(hm_is_zero(buffer, length));
+        g_assert_true(g_strv_contains(hm_zero_methods(), hm_zero_method()));
+    }
     g_aligned_free(buffer);
 }
 
@@ -389,6 +445,14 @@ int main(int argc, char **argv)
     g_test_add_func("/zero/unknown-method-does-nothing",
                     test_unknown_method_does_nothing);
     g_test_add_func("/zero/unaligned-is-refused", test_unaligned_is_refused);
+    g_test_add_func("/zero/trial/the-faster-one-is-chosen",
+                    test_the_faster_one_is_chosen);
+    g_test_add_func("/zero/trial/equal-ones-leave-it-at-the-first",
+                    test_equal_ones_leave_it_at_the_first);
+    g_test_add_func("/zero/trial/disturbed-runs-do-not-count",
+                    test_disturbed_runs_do_not_count);
+    g_test_add_func("/zero/trial/large-ranges-are-zeroed",
+                    test_large_ranges_are_zeroed_during_the_trial);
     g_test_add_func("/zero/threads-zero-at-once", test_threads_zero_at_once);
     add_guarded("/zero/guarded/zeroes", test_guarded_zeroes);
     add_guarded("/zero/guarded/nothing", test_guarded_nothing);
