@@ -188,9 +188,10 @@ gboolean hm_options_qmp_on_stdio(const HmOptions *options)
     return count_stdio(options) > 0;
 }
 
-static gboolean is_info(const HmOptions *options)
+gboolean hm_options_are_idle(const HmOptions *options)
 {
-    return options->help || options->version || options->print_capabilities;
+    return !options->objects->len && !options->devices->len &&
+           !options->qmp->len;
 }
 
 static gboolean check(const HmOptions *options, GError **error)
@@ -218,10 +219,6 @@ static gboolean check(const HmOptions *options, GError **error)
                       options->run ? "--run" : "-daemonize",
                       options->run ? "the command has standard input and output"
                                    : "a background process has neither");
-    }
-    if (!is_info(options) && !options->objects->len && !options->devices->len &&
-        !options->qmp->len) {
-        return refuse(error, "nothing to do: give -object or -qmp; try --help");
     }
     return TRUE;
 }

@@ -23,79 +23,9 @@ struct HmProgress {
     guint timer;
 };
 
-/* What is populated, or has been, since the start. */
-typedef struct {
-    guint n;              /* of them */
-    HostmemObject *first; /* (nullable): that is being populated */
-    guint64 done;
-    guint64 total;
-    gint64 elapsed_us;
-} Sum;
-
-static void add_up(Sum *sum, GPtrArray *objects)
+static char *draw_bar(const HmFigures *figures)
 {
-    for (guint i = 0; i < objects->len; i++) {
-        HostmemPreallocReport report;
-
-        if (!HOSTMEM_IS_BACKEND(objects->pdata[i])) {
-            continue;
-        }
-        hostmem_backend_get_report(objects->pdata[i], &report);
-        if (!report.total) {
-            continue;
-        }
-        if (report.running && !sum->first) {
-            sum->first = objects->pdata[i];
-        }
-        sum->n++;
-        sum->done += report.done;
-        sum->total += report.total;
-        sum->elapsed_us = MAX(sum->elapsed_us, report.elapsed_us);
-    }
-}
-
-/* Returns: whether anything is being populated */
-static gboolean take_sum(HmProgress *self, Sum *sum)
-{
-    g_autoptr(GPtrArray) pending =
-        hostmem_registry_list_pending(self->registry);
-    g_autoptr(GPtrArray) ready = hostmem_registry_list(self->registry);
-
-    *sum = (Sum){0};
-    add_up(sum, pending);
-    add_up(sum, ready);
-    return sum->first != NULL;
-}
-
-static char *name_of(const Sum *sum)
-{
-    return sum->n > 1 ? g_strdup_printf("%u backends", sum->n)
-                      : g_strdup(hostmem_object_get_id(sum->first));
-}
-
-static char *time_left(const Sum *sum)
-{
-    if (!sum->done) {
-        return g_strdup("");
-    }
-    double seconds = (double)sum->elapsed_us / G_USEC_PER_SEC *
-                     (sum->total - sum->done) / sum->done;
-    return g_strdup_printf(", %.0f s left", seconds);
-}
-
-static char *describe(const Sum *sum)
-{
-    g_autofree char *done = hostmem_size_to_string(sum->done);
-    g_autofree char *total = hostmem_size_to_string(sum->total);
-    g_autofree char *rate = hm_text_gib_per_second(sum->done, sum->elapsed_us);
-    g_autofree char *left = time_left(sum);
-
-    return g_strdup_printf("%s of %s, %s GiB/s%s", done, total, rate, left);
-}
-
-static char *draw_bar(const Sum *sum)
-{
-    double part = (double)sum->done / sum->total;
+    double part = (double)figures->done / figures->total;
     int full = part * BAR_WIDTH;
     g_autofree char *bar = g_strnfill(BAR_WIDTH, '.');
 
@@ -117,13 +47,13 @@ static int terminal_columns(void)
 static gboolean on_redraw(gpointer data)
 {
     HmProgress *self = data;
-    Sum sum;
-    if (!take_sum(self, &sum)) {
+    HmFigures figures;
+    if (!hm_figures_take(self->registry, &figures)) {
         return G_SOURCE_CONTINUE;
     }
-    g_autofree char *name = name_of(&sum);
-    g_autofree char *bar = draw_bar(&sum);
-    g_autofree char *text = describe(&sum);
+    g_autofree char *name = hm_figures_name(&figures);
+    g_autofree char *bar = draw_bar(&figures);
+    g_autofree char *text = hm_figures_describe(&figures);
     g_autofree char *line = g_strdup_printf("%s %s %s", name, bar, text);
 
     /* A line that wraps could not be drawn over. */
@@ -135,10 +65,10 @@ static gboolean on_redraw(gpointer data)
 static gboolean on_line(gpointer data)
 {
     HmProgress *self = data;
-    Sum sum;
-    if (take_sum(self, &sum)) {
-        g_autofree char *name = name_of(&sum);
-        g_autofree char *text = describe(&sum);
+    HmFigures figures;
+    if (hm_figures_take(self->registry, &figures)) {
+        g_autofree char *name = hm_figures_name(&figures);
+        g_autofree char *text = hm_figures_describe(&figures);
         fprintf(stderr, "hostmemd: %s: populated %s\n", name, text);
     }
     return G_SOURCE_CONTINUE;

@@ -162,6 +162,8 @@ static gboolean spawn(HmRun *self, const char *command, GError **error)
     g_autoptr(GSubprocessLauncher) launcher =
         g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDIN_INHERIT);
 
+    /* Nobody but us is to speak to our service manager. */
+    g_subprocess_launcher_unsetenv(launcher, "NOTIFY_SOCKET");
     if (!give_fds(self, launcher, error)) {
         return FALSE;
     }

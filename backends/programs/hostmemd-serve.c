@@ -32,12 +32,14 @@ typedef struct {
 
 struct Daemon {
     const HmOptions *options;
+    GPtrArray *inherited;
     GMainLoop *loop;
     GCancellable *starting; /* NULL once ready */
     HostmemRegistry *registry;
     HostmemQmpServer *server;
     HmDoors *doors;
     HmProgress *progress;
+    HmService *service;
     HmPidfile *pidfile;
     HmRun *run;
     int ready_fd; /* of hm_daemonize_begin(), or -1 */
@@ -92,6 +94,7 @@ static void on_run_done(int status, gpointer data)
 static void fail(Daemon *self, const GError *error)
 {
     fprintf(stderr, "hostmemd: %s\n", error->message);
+    hm_notify_status(error->message);
     self->status = EXIT_FAILURE;
     g_main_loop_quit(self->loop);
 }
@@ -133,6 +136,7 @@ static gboolean begin_serving(Daemon *self, GError **error)
         return FALSE;
     }
     if (shows_jobs(self)) {
+        hm_service_ready(self->service);
         return TRUE;
     }
     end_start(self);
@@ -143,6 +147,8 @@ static gboolean begin_serving(Daemon *self, GError **error)
                                                  on_run_done, self, error))) {
         return FALSE;
     }
+    /* Before the process that the service manager knows is gone. */
+    hm_service_ready(self->service);
     return !options->daemonize || release_starter(self, error);
 }
 
@@ -248,6 +254,7 @@ static gboolean start(Daemon *self, GError **error)
     if (!open_doors(self, error)) {
         return FALSE;
     }
+    self->service = hm_service_new(self->registry);
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
@@ -280,6 +287,8 @@ static const char *shutdown_reason(const Daemon *self)
 
 static void leave(Daemon *self)
 {
+    hm_notify_stopping();
+    g_clear_pointer(&self->service, hm_service_free);
     g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
     hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
@@ -291,10 +300,11 @@ static void leave(Daemon *self)
     g_clear_pointer(&self->loop, g_main_loop_unref);
 }
 
-int hm_serve(const HmOptions *options, int ready_fd)
+int hm_serve(const HmOptions *options, GPtrArray *inherited, int ready_fd)
 {
     Daemon self = {
         .options = options,
+        .inherited = inherited,
         .loop = g_main_loop_new(NULL, FALSE),
         .starting = g_cancellable_new(),
         .registry = hostmem_registry_new(),

@@ -123,11 +123,24 @@ static void set_process_name(const char *name)
     prctl(PR_SET_NAME, process_name);
 }
 
+static gboolean check_purpose(const HmOptions *options, GPtrArray *inherited,
+                              GError **error)
+{
+    if (!inherited->len && hm_options_are_idle(options)) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
+                    "nothing to do: give -object or -qmp; try --help");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static int daemon_main(const HmOptions *options, GError **error)
 {
+    g_autoptr(GPtrArray) inherited = hm_inherited_take(error);
     int ready_fd = -1;
 
-    if (!check_descriptors(error) ||
+    if (!inherited || !check_purpose(options, inherited, error) ||
+        !check_descriptors(error) ||
         (options->pidfile && !hm_pidfile_check(options->pidfile, error))) {
         return EXIT_FAILURE;
     }
@@ -140,7 +153,7 @@ static int daemon_main(const HmOptions *options, GError **error)
     if (options->name) {
         set_process_name(options->name);
     }
-    return hm_serve(options, ready_fd);
+    return hm_serve(options, inherited, ready_fd);
 }
 
 static int run(char **argv, GError **error)
@@ -169,6 +182,7 @@ int main(G_GNUC_UNUSED int argc, char **argv)
     int status = run(argv, &error);
     if (error) {
         fprintf(stderr, "hostmemd: %s\n", error->message);
+        hm_notify_status(error->message);
     }
     return status;
 }

@@ -41,6 +41,9 @@ char *hm_options_help(void);
 /** Whether standard input and output belong to a QMP session. */
 gboolean hm_options_qmp_on_stdio(const HmOptions *options);
 
+/** Whether there is neither memory to make nor an address to serve. */
+gboolean hm_options_are_idle(const HmOptions *options);
+
 /* Going to the background: hostmemd-daemonize.c */
 
 /**
@@ -100,17 +103,76 @@ HmDoors *hm_doors_open(HostmemQmpServer *server, const HmOptions *options,
 void hm_doors_free(HmDoors *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmDoors, hm_doors_free)
 
+/* The service manager that started us, when there is one: hostmemd-notify.c.
+ * Without it (NOTIFY_SOCKET), or without libsystemd, all of this does nothing.
+ */
+
+gboolean hm_notify_wanted(void);
+/** The start is over; this process is the one to watch. */
+void hm_notify_ready(void);
+/** @text: for people; anything that is no single line of text is made one */
+void hm_notify_status(const char *text);
+/** Asks for at least that time for the start, from now: microseconds. */
+void hm_notify_extend(guint64 usec);
+void hm_notify_stopping(void);
+
+/**
+ * hm_notify_store_fd: let the manager keep a descriptor for the next start.
+ * @name: of up to 255 printable ASCII characters, without ':'
+ * @fd: (transfer none): there it may have the name in common with others
+ *
+ * Returns: whether it was sent; the manager does not say whether it had room
+ */
+gboolean hm_notify_store_fd(const char *name, int fd);
+/** Forgets all that are stored by that name.  Returns: whether it was sent */
+gboolean hm_notify_remove_fd(const char *name);
+
+/* Descriptors that we were started with: hostmemd-inherited.c */
+
+typedef struct {
+    char *name;
+    int fd;             /* owned, close-on-exec; -1 when somebody took it */
+    gboolean listening; /* a stream socket; else it is memory: a regular file */
+} HmInherited;
+
+/**
+ * hm_inherited_new: make a descriptor ours.
+ * @name: see hm_notify_store_fd()
+ * @fd: (transfer full): also after an error
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID (name, not
+ * open, neither memory nor a socket that listens)
+ */
+HmInherited *hm_inherited_new(const char *name, int fd, GError **error);
+void hm_inherited_free(HmInherited *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmInherited, hm_inherited_free)
+
+/** Whether a descriptor may have that name, see hm_notify_store_fd(). */
+gboolean hm_inherited_is_name(const char *name);
+
+/**
+ * hm_inherited_take: what the service manager passed on (LISTEN_FDS).
+ *
+ * Removes its variables from the environment: to be called once, while the
+ * process has one thread, and before hm_daemonize_begin().
+ *
+ * Returns: (transfer full) (element-type HmInherited): maybe empty; or NULL
+ * with %HOSTMEM_ERROR_INVALID
+ */
+GPtrArray *hm_inherited_take(GError **error);
+
 /* From the first socket to the last unmap: hostmemd-serve.c */
 
 /**
  * hm_serve: make the memory, keep it, and give it back.
+ * @inherited: (element-type HmInherited)
  * @ready_fd: from hm_daemonize_begin(), or -1
  *
  * Prints its errors.
  *
  * Returns: the exit status of the process
  */
-int hm_serve(const HmOptions *options, int ready_fd);
+int hm_serve(const HmOptions *options, GPtrArray *inherited, int ready_fd);
 
 /* The objects and devices of the command line: hostmemd-startup.c */
 
@@ -153,7 +215,41 @@ char *hm_text_time(gint64 elapsed_us);
  */
 gboolean hm_text_put(FILE *stream, const char *text, GError **error);
 
-/* How far populating has come, on standard error: hostmemd-progress.c */
+/* How far populating has come: hostmemd-figures.c */
+
+/** What is populated, or has been, since the start. */
+typedef struct {
+    guint n;              /* backends */
+    HostmemObject *first; /* (nullable) (transfer none): that is at it now */
+    guint64 done;         /* bytes */
+    guint64 total;        /* bytes */
+    gint64 elapsed_us;
+} HmFigures;
+
+/** Returns: whether anything is being populated */
+gboolean hm_figures_take(HostmemRegistry *registry, HmFigures *figures);
+/** Returns: (transfer full): the id of the one, or "3 backends" */
+char *hm_figures_name(const HmFigures *figures);
+/** Returns: (transfer full): "1 GiB of 4 GiB, 3.2 GiB/s, 1 s left" */
+char *hm_figures_describe(const HmFigures *figures);
+
+/* The same for the service manager: hostmemd-service.c */
+
+typedef struct HmService HmService;
+
+/**
+ * hm_service_new: tell the service manager what goes on, once a second at most.
+ *
+ * Until hm_service_ready() the time for the start is extended as long as
+ * populating gets on.
+ */
+HmService *hm_service_new(HostmemRegistry *registry);
+/** The start is over. */
+void hm_service_ready(HmService *self);
+void hm_service_free(HmService *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmService, hm_service_free)
+
+/* And for people, on standard error: hostmemd-progress.c */
 
 typedef struct HmProgress HmProgress;
 

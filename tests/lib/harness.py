@@ -193,20 +193,21 @@ class _Offspring:
 
 
 def run_hostmemd(args, timeout=30.0, *, input=None, cwd=None, env=None,
-                 cgroup=None, under=(), may_leave_processes=False):
+                 cgroup=None, under=(), pass_fds=(),
+                 may_leave_processes=False):
     """Run hostmemd to its end; returns a CompletedProcess with text.
 
-    @under is a command that starts it, such as ["prlimit", "--nofile=40"].
-    Fails when it takes longer than @timeout seconds, or leaves a process
-    behind (-daemonize may).
+    @under is a command that starts it, such as ["prlimit", "--nofile=40"];
+    @pass_fds are descriptors for that command.  Fails when it takes longer than
+    @timeout seconds, or leaves a process behind (-daemonize may).
     """
     offspring = _Offspring(cgroup)
     stdin = {"input": input} if input else {"stdin": subprocess.DEVNULL}
     try:
         result = subprocess.run(
             [*under, program("hostmemd"), *map(str, args)],
-            capture_output=True, text=True, timeout=timeout, cwd=cwd, **stdin,
-            **offspring.popen_args(env))
+            capture_output=True, text=True, timeout=timeout, cwd=cwd,
+            pass_fds=pass_fds, **stdin, **offspring.popen_args(env))
     except BaseException:
         offspring.kill()
         raise
@@ -223,18 +224,21 @@ class Hostmemd:
 
     All objects are there, unless @ready=False: then the session begins while
     they are made.  @qmp=False starts it without a socket and waits for
-    nothing.  At the end it gets SIGTERM and must go, without a crash, and take
-    its children along.
+    nothing.  @under and @pass_fds are as for run_hostmemd(), but the command
+    must become hostmemd.  At the end it gets SIGTERM and must go, without a
+    crash, and take its children along.
     """
 
     def __init__(self, *args, qmp=True, ready=True, timeout=30.0, cwd=None,
-                 env=None, cgroup=None):
+                 env=None, cgroup=None, under=(), pass_fds=()):
         self._args = [str(arg) for arg in args]
         self._with_qmp = qmp
         self._until_ready = qmp and ready
         self._timeout = timeout
         self._cwd = cwd
         self._env = env
+        self._under = under
+        self._pass_fds = pass_fds
         self._offspring = _Offspring(cgroup)
         self._clients = []
         self._output = None
@@ -255,7 +259,7 @@ class Hostmemd:
         return self
 
     def _spawn(self):
-        args = [program("hostmemd"), *self._args]
+        args = [*self._under, program("hostmemd"), *self._args]
         if self._with_qmp:
             args += ["-qmp", f"unix:{self.socket},server=on,wait=off"]
         if "-pidfile" in args:
@@ -267,7 +271,8 @@ class Hostmemd:
                 open(self._folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
                 args, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                cwd=self._cwd, **self._offspring.popen_args(self._env))
+                cwd=self._cwd, pass_fds=self._pass_fds,
+                **self._offspring.popen_args(self._env))
 
     def _must_run(self):
         if self.process.poll() is not None:
