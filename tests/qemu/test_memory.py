@@ -2,31 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An unmodified QEMU boots Linux on memory that hostmemd has made ready."""
 
-import contextlib
-import mmap
-import os
-import pathlib
 import shlex
-import stat
 
 import guest
 import harness
+from donor import SCRIPT, Donor, use_guest, write_pattern
 from harness import MIB
 
 SIZE = 512 * MIB
-WRITTEN = 16 * MIB
-PAGE = 4096
+NODES = {"n0": 320 * MIB, "n1": 256 * MIB}
 POPULATE_TIMEOUT = 60.0  # seconds; it takes less than one
-LINE = "hostmem-guest-wrote-this-pattern".ljust(63, "-")
-PATTERN = f"{LINE}\n".encode() * (PAGE // 64)
-
-# What it writes into a file stays in its memory: it has no disk.
-SCRIPT = f"""
-echo "memory $(awk '/^MemTotal/ {{ print $2 }}' /proc/meminfo)"
-yes {LINE} | head -c {WRITTEN} >/pattern
-echo written
-read answer
-"""
 
 
 def qemu_arguments(path):
@@ -39,51 +24,6 @@ def need_host():
     harness.need_memory(2 * SIZE)
 
 
-class Donor:
-    """The memory as hostmemd holds it, seen through its descriptor."""
-
-    def __init__(self, daemon):
-        assert daemon.qmp.execute("qom-get", path="/objects/m0",
-                                  property="populated-size") == SIZE
-        (self._path,) = [
-            entry for entry in pathlib.Path(f"/proc/{daemon.pid}/fd").iterdir()
-            if self._is_memory(entry)]
-        self.prepared = self.allocated()
-        assert self.prepared == SIZE, self.prepared
-        assert self.pages_with_pattern() == 0
-
-    @staticmethod
-    def _is_memory(path):
-        with contextlib.suppress(OSError):
-            st = path.stat()
-            return stat.S_ISREG(st.st_mode) and st.st_size == SIZE
-
-    def allocated(self):
-        """Bytes that have storage now."""
-        return self._path.stat().st_blocks * 512
-
-    def pages_with_pattern(self):
-        fd = os.open(self._path, os.O_RDONLY)
-        try:
-            with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ) as memory:
-                return sum(memory[at:at + PAGE] == PATTERN
-                           for at in range(0, SIZE, PAGE))
-        finally:
-            os.close(fd)
-
-
-def use_guest(linux, donor):
-    """Let the guest use its memory and look at the other side of it."""
-    size = int(linux.expect("memory ")) << 10
-    harness.diag(f"the guest has {size // MIB} MiB")
-    assert 0.8 * SIZE < size < SIZE, size
-    assert donor.allocated() == donor.prepared
-    linux.expect("written")
-    assert donor.pages_with_pattern() >= WRITTEN // PAGE
-    assert donor.allocated() == donor.prepared
-    linux.send("power off")
-
-
 @harness.time_limit(180)
 def test_guest_boots_on_a_tmpfs_file_by_name():
     need_host()
@@ -93,7 +33,7 @@ def test_guest_boots_on_a_tmpfs_file_by_name():
                 "-object", f"memory-backend-file,id=m0,size={SIZE},share=on,"
                 f"mem-path={path},prealloc=on,prealloc-threads=2",
                 timeout=POPULATE_TIMEOUT) as daemon:
-            donor = Donor(daemon)
+            donor = Donor(daemon, SIZE)
             with guest.boot(qemu_arguments(path), SCRIPT) as linux:
                 use_guest(linux, donor)
             assert donor.allocated() == donor.prepared
@@ -108,9 +48,63 @@ def test_guest_boots_on_a_memfd_of_its_parent():
                 "prealloc=on,prealloc-threads=2",
                 "--run", shlex.join(ready.command),
                 timeout=POPULATE_TIMEOUT) as daemon:
-        donor = Donor(daemon)
+        donor = Donor(daemon, SIZE)
         with ready.connect() as linux:
             use_guest(linux, donor)
+            assert daemon.wait() == 0
+
+
+# The memory of what runs on a CPU comes from the node of that CPU.
+NODES_SCRIPT = f"""
+for node in 0 1; do
+    echo "node$node $(awk '/MemTotal/ {{ print $4 }}' \\
+        /sys/devices/system/node/node$node/meminfo)"
+done
+echo "cpus $(cat /sys/devices/system/node/node1/cpulist)"
+{write_pattern("/pattern", "taskset 2")}
+echo written
+read answer
+{write_pattern("/other", "taskset 1")}
+echo written
+read answer
+"""
+
+
+def nodes_arguments():
+    arguments = ["-smp", "2", "-m", str(sum(NODES.values()) // MIB)]
+    for number, (name, size) in enumerate(NODES.items()):
+        arguments += [
+            "-object", f"memory-backend-file,id={name},size={size},"
+            f"mem-path={{{name}}},share=on",
+            "-numa", f"node,nodeid={number},cpus={number},memdev={name}"]
+    return arguments
+
+
+def backends():
+    """The options for one backend a node."""
+    for name, size in NODES.items():
+        yield from ("-object", f"memory-backend-memfd,id={name},size={size},"
+                    "prealloc=on,prealloc-threads=2")
+
+
+@harness.time_limit(180)
+def test_guest_has_a_backend_for_each_of_its_nodes():
+    need_host()
+    with guest.setup(nodes_arguments(), NODES_SCRIPT) as ready, \
+            harness.Hostmemd(*backends(), "--run", shlex.join(ready.command),
+                             timeout=POPULATE_TIMEOUT) as daemon:
+        donors = [Donor(daemon, size, name) for name, size in NODES.items()]
+        with ready.connect() as linux:
+            for number, donor in enumerate(donors):
+                size = int(linux.expect(f"node{number} ")) << 10
+                assert 0.7 * donor.size < size < donor.size, (number, size)
+            assert linux.expect("cpus ") == "1"
+            linux.expect("written")
+            donors[1].expect_pattern()
+            linux.send("go on")
+            linux.expect("written")
+            donors[0].expect_pattern()
+            linux.send("power off")
             assert daemon.wait() == 0
 
 
