@@ -161,6 +161,10 @@ static gboolean map(HostmemBackend *self,
         return FALSE;
     }
     self->writable = !options.readonly;
+    hm_backend_set_parts(self);
+    if (hm_backend_is_restored(self)) {
+        hm_backend_expose(self); /* somebody may have it for long */
+    }
     g_atomic_int_set(&self->reserved,
                      self->backing.kind == HM_MEM_HUGETLB && self->reserve);
     return TRUE;
@@ -286,6 +290,7 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
 
 void hm_backend_close(HostmemBackend *self)
 {
+    hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_clear(&self->backing);
     g_clear_pointer(&self->nodes, hm_idset_free);
@@ -295,6 +300,7 @@ void hm_backend_undo(HostmemBackend *self)
 {
     hm_backend_end_job(self);
     g_clear_pointer(&self->pending, hm_populate_free);
+    hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_undo(&self->backing);
     g_clear_pointer(&self->nodes, hm_idset_free);

@@ -191,8 +191,7 @@ static void populate_read_settings(HmPopulate *self)
 /* Whether a failure gives nothing back, as far as that is known now. */
 static gboolean populate_keeps(const HmPopulate *self)
 {
-    return self->how.keep ||
-           hostmem_object_is_held(HOSTMEM_OBJECT(self->backend));
+    return self->how.keep || hm_object_is_in_use(HOSTMEM_OBJECT(self->backend));
 }
 
 static void populate_init(HmPopulate *self, HostmemBackend *backend,
@@ -260,7 +259,7 @@ static void note_advice(const HmPopulate *self)
     }
 }
 
-/* An HmRollBackFunc: whoever holds the memory may have written to it. */
+/* An HmRollBackFunc: whoever uses the memory may have written to it. */
 static gboolean populate_may_roll_back(gpointer data)
 {
     HmPopulate *self = data;

@@ -30,8 +30,8 @@ typedef struct {
  * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
  * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
  * hostmem-secure.c how far memory is made sure without populating;
- * hostmem-discard.c how it is given back; hostmem-saved.c how it outlives the
- * process.
+ * hostmem-discard.c how it is given back; hostmem-parts.c how others get it;
+ * hostmem-saved.c how it outlives the process.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -64,6 +64,8 @@ struct _HostmemBackend {
     gboolean writable; /* the mapping is */
     gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
+    HostmemBackendPart *parts; /* NULL: private memory */
+    guint n_parts;
 
     struct HmPopulate *pending; /* (nullable): between prepare and finish */
     gboolean resumes;           /* of creation: a job goes on with it */
@@ -162,6 +164,27 @@ gboolean hm_backend_adopt(HostmemBackend *self,
                           GError **error);
 /** Have its job as it was, or have it go on when creation ends. */
 void hm_backend_read_saved_job(HostmemBackend *self);
+
+/* hostmem-parts.c */
+
+/** Note where the mapped memory lies: for hostmem_backend_get_parts(). */
+void hm_backend_set_parts(HostmemBackend *self);
+void hm_backend_clear_parts(HostmemBackend *self);
+/**
+ * hm_backend_expose: somebody outside gets the memory, and nobody can tell for
+ * how long.
+ *
+ * From now on a failing populate discards nothing.  Before the memory is given
+ * away; any thread.
+ */
+void hm_backend_expose(HostmemBackend *self);
+gboolean hm_backend_is_exposed(HostmemBackend *self);
+/**
+ * hm_backend_get_export_uid: the user whom the memory is meant for.
+ *
+ * Returns: FALSE when nobody is named
+ */
+gboolean hm_backend_get_export_uid(HostmemBackend *self, uid_t *uid);
 
 /* hostmem-room.c */
 

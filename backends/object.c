@@ -436,10 +436,27 @@ gboolean hostmem_object_is_held(HostmemObject *self)
     return g_atomic_int_get(&self->holds) > 0;
 }
 
+void hm_object_expose(HostmemObject *self)
+{
+    g_mutex_lock(&self->hold_lock);
+    g_atomic_int_set(&self->exposed, TRUE);
+    g_mutex_unlock(&self->hold_lock);
+}
+
+gboolean hm_object_is_exposed(HostmemObject *self)
+{
+    return g_atomic_int_get(&self->exposed);
+}
+
+gboolean hm_object_is_in_use(HostmemObject *self)
+{
+    return hostmem_object_is_held(self) || hm_object_is_exposed(self);
+}
+
 gboolean hm_object_begin_rollback(HostmemObject *self)
 {
     g_mutex_lock(&self->hold_lock);
-    if (!hostmem_object_is_held(self)) {
+    if (!hm_object_is_in_use(self)) {
         return TRUE;
     }
     g_mutex_unlock(&self->hold_lock);

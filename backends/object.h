@@ -20,8 +20,9 @@ struct _HostmemObject {
     GObject parent_instance;
 
     char *id;
-    char *path; /* (nullable): in the registry's tree; constant */
-    gint holds; /* atomic; raised under hold_lock */
+    char *path;   /* (nullable): in the registry's tree; constant */
+    gint holds;   /* atomic; raised under hold_lock */
+    gint exposed; /* atomic; set under hold_lock, for good */
     GMutex change_lock;
     GMutex value_lock;
     GMutex hold_lock;
@@ -120,10 +121,22 @@ gboolean hm_object_is_abandoned(HostmemObject *self);
 gboolean hm_object_hold_alone(HostmemObject *self);
 
 /**
- * hm_object_begin_rollback: keep everybody from holding the object, so that
- * what nobody depends on can be undone.
+ * hm_object_expose: somebody outside this process gets the object, and nobody
+ * can tell for how long: nothing of it is rolled back from now on.
  *
- * Returns: FALSE, and nothing to end, when somebody holds it already
+ * Waits for a rollback that is under way.  Unlike a hold it does not keep the
+ * object from being removed.
+ */
+void hm_object_expose(HostmemObject *self);
+gboolean hm_object_is_exposed(HostmemObject *self);
+/** Whether somebody may depend on what is there: it is held, or exposed. */
+gboolean hm_object_is_in_use(HostmemObject *self);
+
+/**
+ * hm_object_begin_rollback: keep everybody from holding the object and from
+ * exposing it, so that what nobody depends on can be undone.
+ *
+ * Returns: FALSE, and nothing to end, when it is in use already
  */
 gboolean hm_object_begin_rollback(HostmemObject *self);
 /** After a hm_object_begin_rollback() that returned TRUE; the same thread. */

@@ -247,6 +247,14 @@ int hm_os_open(const char *path, int flags, mode_t mode)
         TEMP_FAILURE_RETRY(open(path, flags | O_CLOEXEC | O_NOCTTY, mode)));
 }
 
+int hm_os_reopen(int fd, int flags)
+{
+    char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+
+    g_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return hm_os_open(path, flags, 0);
+}
+
 int hm_os_close(int fd)
 {
     /* Linux has closed it whatever it says: not to be tried again. */
@@ -405,6 +413,11 @@ gint64 hm_os_seek(int fd, guint64 offset, int whence)
 int hm_os_add_seals(int fd, int seals)
 {
     return result(fcntl(fd, F_ADD_SEALS, seals));
+}
+
+int hm_os_chmod(int fd, mode_t mode)
+{
+    return result(fchmod(fd, mode));
 }
 
 /* this process and host */

@@ -62,6 +62,16 @@ gint64 hm_os_huge(void *addr, gsize length);
 
 /** open(2) with O_CLOEXEC and O_NOCTTY; returns the descriptor. */
 int hm_os_open(const char *path, int flags, mode_t mode);
+/**
+ * hm_os_reopen: open the file behind a descriptor once more, with O_CLOEXEC.
+ *
+ * The new descriptor is of an open file of its own, which shares neither
+ * offset, flags nor lease with @fd.  The mode of the file decides; whether it
+ * still has a name does not.
+ *
+ * Returns: the descriptor, or -errno; ENOENT: no /proc
+ */
+int hm_os_reopen(int fd, int flags);
 int hm_os_close(int fd);
 int hm_os_unlink(const char *path);
 /**
@@ -124,6 +134,7 @@ gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset);
  * or namespace)
  */
 int hm_os_lock(int fd, pid_t *holder);
+int hm_os_chmod(int fd, mode_t mode);
 
 /* this process and host */
 

@@ -125,6 +125,55 @@ guint64 hostmem_backend_get_fd_offset(HostmemBackend *self);
 gboolean hostmem_backend_get_share(HostmemBackend *self);
 
 /**
+ * HostmemBackendPart: a stretch of a backend that lies in one file.
+ * @fd: borrowed descriptor of it, close-on-exec, not to be closed
+ * @fd_offset: bytes; where the part starts in the file
+ * @offset: bytes; where it starts in the backend
+ * @length: bytes, whole pages; the last part may end behind the size of the
+ *     backend
+ */
+typedef struct {
+    int fd;
+    guint64 fd_offset;
+    guint64 offset;
+    guint64 length;
+} HostmemBackendPart;
+
+/**
+ * hostmem_backend_get_parts: where the memory of a backend lies.
+ * @n_parts: (out): how many
+ *
+ * In ascending order, without gaps.  Another process that maps all of them
+ * sees what this one writes.
+ *
+ * Returns: (transfer none) (array length=n_parts) (nullable): valid as long as
+ * @self; NULL, and 0 parts, when the memory is private (share=off), and before
+ * creation is complete
+ */
+const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
+                                                    guint *n_parts);
+
+/**
+ * hostmem_backend_dup_fd: a descriptor of a part, to give away.
+ * @part: index in hostmem_backend_get_parts()
+ *
+ * The file is opened anew, for reading and writing unless the backend is
+ * read-only, so that nothing but the memory is shared with who gets it: give
+ * this one away, never hostmem_backend_get_fd().
+ *
+ * From now on the backend counts as exposed: nobody can tell who uses the
+ * memory, and a failing populate leaves pages populated, as of a held object.
+ * It can still be removed; the memory is then there for as long as somebody
+ * else has it.  May wait while a populate that has failed gives pages back.
+ *
+ * Returns: descriptor, close-on-exec, owned by the caller; or -1 with
+ * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or not ready),
+ * %HOSTMEM_ERROR_PERMISSION (mode of the file), %HOSTMEM_ERROR_LIMIT (too many
+ * open files), %HOSTMEM_ERROR_NOT_FOUND (no /proc), %HOSTMEM_ERROR_SYSTEM
+ */
+int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error);
+
+/**
  * Returns: bytes that have a page table entry in this process now, asked of
  * the kernel; rounded to pages.  Takes time in proportion to the size.
  */
@@ -181,7 +230,8 @@ void hostmem_backend_get_report(HostmemBackend *self,
  * Keeps their content.  Blocks; uses the "prealloc-threads" of @self; one
  * populate of a backend runs at a time.  After a failure, pages that this call
  * populated are given back unless the backend is held (see
- * hostmem_object_hold()); content that was there before always stays.
+ * hostmem_object_hold()) or exposed (see hostmem_backend_dup_fd()); content
+ * that was there before always stays.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (range, read-only memory),
  * %HOSTMEM_ERROR_NO_MEMORY, %HOSTMEM_ERROR_NO_SPACE,

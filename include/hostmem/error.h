@@ -28,6 +28,7 @@ G_BEGIN_DECLS
  * @HOSTMEM_ERROR_CHANGED: the backing file was truncated or poisoned
  *     underneath us.
  * @HOSTMEM_ERROR_SYSTEM: any other system call failure; strerror in message.
+ * @HOSTMEM_ERROR_REMOTE: a QMP server refused; the message is its own words.
  */
 typedef enum {
     HOSTMEM_ERROR_INVALID,
@@ -43,6 +44,7 @@ typedef enum {
     HOSTMEM_ERROR_TIMED_OUT,
     HOSTMEM_ERROR_CHANGED,
     HOSTMEM_ERROR_SYSTEM,
+    HOSTMEM_ERROR_REMOTE,
 } HostmemError;
 
 #define HOSTMEM_ERROR (hostmem_error_quark())

@@ -343,6 +343,12 @@ int hm_os_open(const char *path, int flags, mode_t mode)
     return hm_real_open(path, flags, mode);
 }
 
+int hm_os_reopen(int fd, int flags)
+{
+    MEET(REOPEN, NULL, 0, fd, 0, flags);
+    return hm_real_reopen(fd, flags);
+}
+
 int hm_os_close(int fd)
 {
     HmFakeRecord record = {.call = HM_FAKE_CLOSE, .fd = fd};
@@ -429,6 +435,12 @@ int hm_os_add_seals(int fd, int seals)
 {
     MEET(ADD_SEALS, NULL, 0, fd, 0, seals);
     return hm_real_add_seals(fd, seals);
+}
+
+int hm_os_chmod(int fd, mode_t mode)
+{
+    MEET(CHMOD, NULL, 0, fd, 0, mode);
+    return hm_real_chmod(fd, mode);
 }
 
 int hm_os_get_seals(int fd)

@@ -32,6 +32,7 @@
     X(POPULATED_RANGES, populated_ranges) \
     X(HUGE, huge)                         \
     X(OPEN, open)                         \
+    X(REOPEN, reopen)                     \
     X(CLOSE, close)                       \
     X(UNLINK, unlink)                     \
     X(MEMFD, memfd)                       \
@@ -52,6 +53,7 @@
     X(WRITE, write)                       \
     X(READ_AT, read_at)                   \
     X(LOCK, lock)                         \
+    X(CHMOD, chmod)                       \
     X(GET_AFFINITY, get_affinity)         \
     X(SET_AFFINITY, set_affinity)         \
     X(THREAD_ID, thread_id)               \
@@ -78,8 +80,8 @@ typedef struct {
     int fd;
     guint64 offset; /* bytes, in @fd */
     int flags;      /* of map */
-    gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open
-                     * and memfd, resource, thread id, priority */
+    gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open,
+                     * reopen and memfd, mode, resource, thread id, priority */
 } HmFakeRecord;
 
 /** Forget everything: no failures, nothing pretended, counts at 0. */

@@ -16,6 +16,7 @@
 #define hm_os_populated_ranges hm_real_populated_ranges
 #define hm_os_huge             hm_real_huge
 #define hm_os_open             hm_real_open
+#define hm_os_reopen           hm_real_reopen
 #define hm_os_close            hm_real_close
 #define hm_os_unlink           hm_real_unlink
 #define hm_os_memfd            hm_real_memfd
@@ -36,6 +37,7 @@
 #define hm_os_write            hm_real_write
 #define hm_os_read_at          hm_real_read_at
 #define hm_os_lock             hm_real_lock
+#define hm_os_chmod            hm_real_chmod
 #define hm_os_get_affinity     hm_real_get_affinity
 #define hm_os_set_affinity     hm_real_set_affinity
 #define hm_os_thread_id        hm_real_thread_id

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include "backends/hostmem.h"
+#include "util/error.h"
+#include "util/os.h"
+
+void hm_backend_set_parts(HostmemBackend *self)
+{
+    if (!self->backing.shared || self->backing.fd < 0) {
+        return;
+    }
+    self->parts = g_new(HostmemBackendPart, 1);
+    self->n_parts = 1;
+    self->parts[0] = (HostmemBackendPart){
+        .fd = self->backing.fd,
+        .fd_offset = self->backing.offset,
+        .length = self->backing.length,
+    };
+}
+
+void hm_backend_clear_parts(HostmemBackend *self)
+{
+    g_clear_pointer(&self->parts, g_free);
+    self->n_parts = 0;
+}
+
+const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
+                                                    guint *n_parts)
+{
+    g_return_val_if_fail(n_parts, NULL);
+    *n_parts = 0;
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), NULL);
+
+    if (!hm_object_is_complete(HOSTMEM_OBJECT(self))) {
+        return NULL;
+    }
+    *n_parts = self->n_parts;
+    return self->parts;
+}
+
+static void refuse_private(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+
+    hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
+                 hm_object_is_complete(HOSTMEM_OBJECT(self))
+                     ? "the memory of %s is private and cannot be handed "
+                       "over; create it with share=on"
+                     : "the memory of %s is not ready to be handed over",
+                 what);
+}
+
+/*
+ * A file without a name can only be opened by who has a descriptor of it; a
+ * VMM of another user, which opens what it inherited anew, shall be able to.
+ */
+static void let_holders_open(HostmemBackend *self, int fd)
+{
+    struct stat st;
+    uid_t uid;
+
+    if (hm_backend_get_export_uid(self, &uid)) {
+        return; /* it is theirs */
+    }
+    if (hm_os_stat(fd, &st) == 0 && st.st_nlink == 0) {
+        hm_os_chmod(fd, 0666);
+    }
+}
+
+static int reopen(HostmemBackend *self, const HostmemBackendPart *part,
+                  GError **error)
+{
+    g_autofree char *what = NULL;
+    int fd;
+
+    let_holders_open(self, part->fd);
+    fd = hm_os_reopen(part->fd, self->backing.readonly ? O_RDONLY : O_RDWR);
+    if (fd >= 0) {
+        return fd;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    hm_set_error_errno(error, -fd, "cannot open the memory of %s anew", what);
+    return -1;
+}
+
+int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error)
+{
+    const HostmemBackendPart *parts;
+    guint n_parts;
+    int fd;
+
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), -1);
+
+    parts = hostmem_backend_get_parts(self, &n_parts);
+    if (!parts) {
+        refuse_private(self, error);
+        return -1;
+    }
+    g_return_val_if_fail(part < n_parts, -1);
+    fd = reopen(self, &parts[part], error);
+    if (fd >= 0) {
+        hm_backend_expose(self);
+    }
+    return fd;
+}
+
+void hm_backend_expose(HostmemBackend *self)
+{
+    hm_object_expose(HOSTMEM_OBJECT(self));
+}
+
+gboolean hm_backend_is_exposed(HostmemBackend *self)
+{
+    return hm_object_is_exposed(HOSTMEM_OBJECT(self));
+}
+
+gboolean hm_backend_get_export_uid(HostmemBackend *self G_GNUC_UNUSED,
+                                   uid_t *uid G_GNUC_UNUSED)
+{
+    return FALSE;
+}
