@@ -12,5 +12,5 @@ int hm_zero_trial_add(HmZeroTrial *self, guint which, gsize bytes,
     if (MIN(self->runs[0], self->runs[1]) < HM_ZERO_TRIAL_RUNS) {
         return -1;
     }
-    return self->best[1] > self->best[0];
+    return self->best[1] > HM_ZERO_TRIAL_MARGIN * self->best[0];
 }

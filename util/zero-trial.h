@@ -4,11 +4,14 @@
 #include <glib.h>
 
 /*
- * Which of two methods is faster here?  Real work is given to them in turns,
- * until each has had HM_ZERO_TRIAL_RUNS; the best run of each counts, for what
- * disturbs a run makes it slower.
+ * Is there something faster here than what we would take?  Real work is given
+ * to both in turns, until each has had HM_ZERO_TRIAL_RUNS.  The best run of
+ * each counts, for what disturbs a run makes it slower; and the second must be
+ * faster by a tenth, for where both are equal the first one leaves the caches
+ * alone.
  */
-#define HM_ZERO_TRIAL_RUNS 4
+#define HM_ZERO_TRIAL_RUNS   8
+#define HM_ZERO_TRIAL_MARGIN 1.1
 /* Bytes that count as a run: more than the caches of a core hold back. */
 #define HM_ZERO_TRIAL_LENGTH (G_GUINT64_CONSTANT(16) << 20)
 
@@ -20,8 +23,7 @@ typedef struct {
 /**
  * hm_zero_trial_add: a run of one of the two, 0 or 1, has ended.
  *
- * Returns: which is the faster one, the first when they are equal; -1: more
- * runs are needed
+ * Returns: which one to take; -1: more runs are needed
  */
 int hm_zero_trial_add(HmZeroTrial *self, guint which, gsize bytes,
                       gint64 microseconds);
