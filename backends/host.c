@@ -19,6 +19,18 @@ char *hostmem_size_to_string(guint64 bytes)
     return hm_size_format(bytes);
 }
 
+gboolean hostmem_size_parse(const char *text, guint64 *bytes, GError **error)
+{
+    guint64 value;
+
+    g_return_val_if_fail(text && bytes, FALSE);
+    if (!hm_size_parse(text, &value, error)) {
+        return FALSE;
+    }
+    *bytes = value;
+    return TRUE;
+}
+
 static json_t *features_json(const HmHostCaps *caps)
 {
     return json_pack("{sb sb sb sb sb sb sb sb}",        //

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/registry.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backends/object-spec.h"
 #include "backends/object-types.h"
@@ -364,4 +366,26 @@ HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
 
     return options ? hm_object_spec_from_json(kind, options, links, error)
                    : NULL;
+}
+
+static char *text_to_json(HmSpecKind kind, const char *text, GError **error)
+{
+    json_auto_t *options = hm_object_spec_parse(kind, text, error);
+    char *dumped = options ? json_dumps(options, 0) : NULL;
+    char *json = g_strdup(dumped);
+
+    free(dumped);
+    return json;
+}
+
+char *hostmem_object_options_to_json(const char *options, GError **error)
+{
+    g_return_val_if_fail(options, NULL);
+    return text_to_json(HM_SPEC_OBJECT, options, error);
+}
+
+char *hostmem_device_options_to_json(const char *options, GError **error)
+{
+    g_return_val_if_fail(options, NULL);
+    return text_to_json(HM_SPEC_DEVICE, options, error);
 }

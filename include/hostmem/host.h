@@ -26,6 +26,16 @@ char *hostmem_capabilities(void);
  */
 char *hostmem_size_to_string(guint64 bytes);
 
+/**
+ * hostmem_size_parse: a size as options have it: "4G", "1.5M", "0x1000".
+ *
+ * Powers of 1024 by the suffixes b k m g t p e, bytes without one.  Any thread.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (no size, a sign, at or above
+ * 2^64), @bytes untouched
+ */
+gboolean hostmem_size_parse(const char *text, guint64 *bytes, GError **error);
+
 /** Returns: (transfer none): the library's version, "MAJOR.MINOR.MICRO" */
 const char *hostmem_version(void);
 

@@ -281,4 +281,20 @@ char *hostmem_object_types_help(const char *type);
  */
 char *hostmem_device_types_help(const char *type);
 
+/**
+ * hostmem_object_options_to_json: what `-object` says as the arguments of
+ * QMP's object-add.
+ * @options: as of hostmem_registry_add()
+ *
+ * For clients of a server: nothing is made, and no value is checked that only
+ * the server can check.  Any thread.
+ *
+ * Returns: (transfer full): a JSON object as text; or NULL with
+ * %HOSTMEM_ERROR_INVALID (syntax, a type, key or value that this library does
+ * not know; JSON must be well-formed, and is passed on as it is)
+ */
+char *hostmem_object_options_to_json(const char *options, GError **error);
+/** hostmem_device_options_to_json: the same of `-device` and device_add. */
+char *hostmem_device_options_to_json(const char *options, GError **error);
+
 G_END_DECLS
