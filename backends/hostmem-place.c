@@ -12,6 +12,7 @@
  */
 #include "backends/hostmem.h"
 #include "util/align.h"
+#include "util/numa.h"
 #include "util/os.h"
 
 #define SAMPLE 1024
@@ -91,4 +92,83 @@ HmPlacement hm_backend_look_at_placement(HostmemBackend *self,
         log_misplaced(self, &placement, &first);
     }
     return placement;
+}
+
+/* How much is on each node */
+
+/* The middles of @n equal parts of what is in the ranges. */
+static void spread_over(const HostmemBackend *backend,
+                        const HmRangeList *ranges, void **pages, gsize n)
+{
+    const gsize page_size = backend->backing.page_size;
+    const guint64 step = hm_range_list_total(ranges) / n;
+    guint64 at = step / 2; /* as if the ranges had no holes between them */
+    guint64 start = 0;
+    gsize k = 0;
+
+    for (guint i = 0; i < ranges->len; i++) {
+        const HmRange *range = hm_range_list_get(ranges, i);
+
+        for (; k < n && at - start < range->length; at += step) {
+            guint64 offset = range->offset + at - start;
+
+            pages[k++] =
+                backend->mapping.addr + hm_align_down(offset, page_size);
+        }
+        start += range->length;
+    }
+}
+
+/* @total in the proportions of the sample. */
+static void share_out(const int *nodes, gsize n, guint64 total, guint64 *bytes)
+{
+    guint found[HM_NUMA_MAX_NODES] = {0};
+    guint sum = 0;
+
+    for (gsize i = 0; i < n; i++) {
+        if (nodes[i] >= 0 && nodes[i] < HM_NUMA_MAX_NODES) {
+            found[nodes[i]]++;
+            sum++;
+        }
+    }
+    for (guint node = 0; sum && node < HM_NUMA_MAX_NODES; node++) {
+        /* What the division leaves is smaller than the sample. */
+        bytes[node] +=
+            total / sum * found[node] + total % sum * found[node] / sum;
+    }
+}
+
+static void count_sample(const HostmemBackend *self, const HmRangeList *ranges,
+                         guint64 *bytes)
+{
+    const guint64 total = hm_range_list_total(ranges);
+    const gsize n = MIN(total / hm_os_page_size(), SAMPLE);
+    void *pages[SAMPLE];
+    int nodes[SAMPLE];
+
+    if (!n) {
+        return;
+    }
+    spread_over(self, ranges, pages, n);
+    if (hm_os_page_nodes(pages, n, nodes) == 0) {
+        share_out(nodes, n, total, bytes);
+    }
+}
+
+void hm_backend_count_on_nodes(HostmemBackend *self, guint64 *bytes)
+{
+    g_autoptr(HmIdset) all = hm_numa_memory_nodes();
+    g_autoptr(HmRangeList) ranges = hm_range_list_new();
+    guint only = HM_NUMA_MAX_NODES;
+
+    if (hm_os_populated_ranges(self->mapping.addr, self->mapping.length,
+                               ranges) < 0) {
+        return;
+    }
+    if (hm_idset_count(all) == 1 && hm_idset_next(all, 0, &only) &&
+        only < HM_NUMA_MAX_NODES) {
+        bytes[only] += hm_range_list_total(ranges);
+    } else {
+        count_sample(self, ranges, bytes);
+    }
 }

@@ -337,6 +337,15 @@ typedef struct {
  */
 HmPlacement hm_backend_look_at_placement(HostmemBackend *self,
                                          const HmRange *range);
+/**
+ * hm_backend_count_on_nodes: how much of it is populated, by NUMA node.
+ * @bytes: HM_NUMA_MAX_NODES of them, added to
+ *
+ * The page tables say how much there is; where, a sample of up to 1024 pages,
+ * evenly spread over what is there: the cost of asking for each would grow with
+ * the memory.  With one node there is nothing to ask.
+ */
+void hm_backend_count_on_nodes(HostmemBackend *self, guint64 *bytes);
 
 /* hostmem-thp.c */
 

@@ -62,14 +62,23 @@ guint64 hm_huge_pool_available(const HmHugePool *pool)
     return g_uint64_checked_add(&sum, unpromised, extra) ? sum : G_MAXUINT64;
 }
 
-guint64 hm_huge_pool_free_on_node(guint64 page_size, guint node)
+gboolean hm_huge_pool_on_node(guint64 page_size, guint node, guint64 *total,
+                              guint64 *free)
 {
     g_autofree char *name = pool_name(page_size);
     g_autofree char *dir =
         g_strdup_printf(NODE_DIR "/node%u/hugepages/%s", node, name);
-    guint64 free;
+    gboolean has_total = read_count(dir, "nr_hugepages", total);
 
-    return read_count(dir, "free_hugepages", &free) ? free : 0;
+    return read_count(dir, "free_hugepages", free) && has_total;
+}
+
+guint64 hm_huge_pool_free_on_node(guint64 page_size, guint node)
+{
+    guint64 total, free;
+
+    hm_huge_pool_on_node(page_size, node, &total, &free);
+    return free;
 }
 
 /* "hugepages-2048kB" to bytes; 0 when it is another name. */

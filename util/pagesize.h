@@ -21,6 +21,10 @@ typedef struct {
 gboolean hm_huge_pool_read(guint64 page_size, HmHugePool *pool, GError **error);
 /** Pages that a new reservation can have: free, unpromised, overcommit. */
 guint64 hm_huge_pool_available(const HmHugePool *pool);
+/** Huge pages of a NUMA node, and the free ones of them; FALSE, and 0 of each,
+ * when the node has no such pool. */
+gboolean hm_huge_pool_on_node(guint64 page_size, guint node, guint64 *total,
+                              guint64 *free);
 /** Free huge pages on a NUMA node; 0 when the node has no such pool. */
 guint64 hm_huge_pool_free_on_node(guint64 page_size, guint node);
 /** (transfer full) (element-type guint64): sizes in bytes, ascending. */

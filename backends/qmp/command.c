@@ -171,6 +171,16 @@ static const HmQmpType type_virtio_mem_response =
            {"state", &type_virtio_mem_state, TRUE},
            {"reason", &hm_qmp_type_str, TRUE});
 
+static const HmQmpType type_huge_pages =
+    OBJECT("HostHugePages", {"page-size", &hm_qmp_type_int},
+           {"total", &hm_qmp_type_int}, {"free", &hm_qmp_type_int});
+static const HmQmpType type_huge_pages_list = ARRAY_OF(type_huge_pages);
+static const HmQmpType type_host_node = OBJECT(
+    "HostNode", {"node", &hm_qmp_type_int}, {"total", &hm_qmp_type_int},
+    {"free", &hm_qmp_type_int}, {"available", &hm_qmp_type_int},
+    {"populated", &hm_qmp_type_int}, {"huge-pages", &type_huge_pages_list});
+static const HmQmpType type_host_node_list = ARRAY_OF(type_host_node);
+
 static const HmQmpType type_schema_member = OBJECT(
     "SchemaInfoMember", {"name", &hm_qmp_type_str},
     {"type", &hm_qmp_type_str, TRUE}, {"default", &hm_qmp_type_any, TRUE});
@@ -222,6 +232,8 @@ static const HmQmpCommand commands[] = {
     {"qom-set", hm_qmp_run_qom_set, ROWS(qom_set_rows)},
     {"query-commands", hm_qmp_run_query_commands, NULL, 0, &type_command_list,
      HM_QMP_OOB},
+    {"query-host-nodes", hm_qmp_run_query_host_nodes, NULL, 0,
+     &type_host_node_list, HM_QMP_OOB},
     {"query-jobs", hm_qmp_run_query_jobs, NULL, 0, &type_job_list, HM_QMP_OOB},
     {"query-memdev", hm_qmp_run_query_memdev, NULL, 0, &type_memdev_list,
      HM_QMP_OOB},

@@ -34,6 +34,9 @@ void hm_qmp_run_device_add(HmQmpCall *call);
 void hm_qmp_run_device_del(HmQmpCall *call);
 void hm_qmp_run_device_list_properties(HmQmpCall *call);
 
+/* commands-host.c */
+void hm_qmp_run_query_host_nodes(HmQmpCall *call);
+
 /* commands-job.c */
 void hm_qmp_run_job_cancel(HmQmpCall *call);
 void hm_qmp_run_job_dismiss(HmQmpCall *call);
@@ -52,6 +55,9 @@ void hm_qmp_run_virtio_mem_request(HmQmpCall *call);
 void hm_qmp_run_object_add(HmQmpCall *call);
 void hm_qmp_run_object_del(HmQmpCall *call);
 void hm_qmp_run_query_memdev(HmQmpCall *call);
+/** (transfer full): the backends, for work that measures them; those about to
+ * be removed are not held up by it. */
+GPtrArray *hm_qmp_measurable_backends(HmQmpCall *call);
 
 /* commands-qom.c */
 void hm_qmp_run_qom_get(HmQmpCall *call);

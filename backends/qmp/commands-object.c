@@ -100,8 +100,7 @@ static json_t *describe_backends(HmQmpCall *call, GPtrArray *backends,
     return list;
 }
 
-/* Sizes are measured.  What is about to be removed is not held up by that. */
-void hm_qmp_run_query_memdev(HmQmpCall *call)
+GPtrArray *hm_qmp_measurable_backends(HmQmpCall *call)
 {
     g_autoptr(GPtrArray) objects =
         hostmem_registry_list(hm_qmp_server_get_registry(call->server));
@@ -116,5 +115,12 @@ void hm_qmp_run_query_memdev(HmQmpCall *call)
             g_ptr_array_add(backends, g_object_ref(object));
         }
     }
-    hm_qmp_work_start(work, call, backends, NULL, describe_backends);
+    return backends;
+}
+
+void hm_qmp_run_query_memdev(HmQmpCall *call)
+{
+    hm_qmp_work_start(hm_qmp_server_get_work(call->server), call,
+                      hm_qmp_measurable_backends(call), NULL,
+                      describe_backends);
 }
