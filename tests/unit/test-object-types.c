@@ -207,6 +207,68 @@ static void test_capabilities_of_pools(void)
     g_assert_true(found);
 }
 
+/* Options as JSON */
+
+static void assert_json(char *text, const char *expected)
+{
+    json_auto_t *json = json_loads(text, 0, NULL);
+    json_auto_t *wanted = json_loads(expected, 0, NULL);
+
+    g_assert_true(json_equal(json, wanted));
+    g_free(text);
+}
+
+static void test_options_to_json(void)
+{
+    assert_json(
+        hostmem_object_options_to_json(
+            "memory-backend-ram,id=m0,size=1M,merge=off,host-nodes=0-1", NULL),
+        "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m0\","
+        " \"size\": 1048576, \"merge\": false,"
+        " \"host-nodes\": [0, 1]}");
+    assert_json(hostmem_device_options_to_json("virtio-mem,memdev=m0", NULL),
+                "{\"driver\": \"virtio-mem\", \"memdev\": \"m0\"}");
+}
+
+static void test_json_options_pass_as_they_are(void)
+{
+    static const char text[] = "{\"qom-type\": \"iothread\", \"x\": [1]}";
+
+    assert_json(hostmem_object_options_to_json(text, NULL), text);
+    assert_json(hostmem_device_options_to_json(text, NULL), text);
+}
+
+static void test_options_that_are_none(void)
+{
+    static const char *const texts[] = {"",
+                                        "nosuch,id=m0",
+                                        "memory-backend-ram,size=x",
+                                        "{",
+                                        "{} 1",
+                                        "memory-backend-ram,nosuch=1",
+                                        "id=m0",
+                                        "virtio-mem,memdev=m0"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(hostmem_object_options_to_json(texts[i], &error));
+        g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
+    }
+}
+
+static void test_size_is_parsed(void)
+{
+    g_autoptr(GError) error = NULL;
+    guint64 bytes = 1;
+
+    g_assert_true(hostmem_size_parse("1.5G", &bytes, NULL));
+    g_assert_cmpuint(bytes, ==, 3 * HM_GIB / 2);
+    g_assert_false(hostmem_size_parse("-1", &bytes, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
+    g_assert_cmpuint(bytes, ==, 3 * HM_GIB / 2);
+}
+
 static const HmTest tests[] = {
     {"/object-types/table-fits-the-classes", test_table_fits_the_classes},
     {"/object-types/unknown-type", test_unknown_type},
@@ -219,6 +281,11 @@ static const HmTest tests[] = {
     {"/object-types/capabilities", test_capabilities},
     {"/object-types/capabilities-of-nodes", test_capabilities_of_nodes},
     {"/object-types/capabilities-of-pools", test_capabilities_of_pools},
+    {"/object-types/options-to-json", test_options_to_json},
+    {"/object-types/json-options-pass-as-they-are",
+     test_json_options_pass_as_they_are},
+    {"/object-types/options-that-are-none", test_options_that_are_none},
+    {"/object-types/size-is-parsed", test_size_is_parsed},
 };
 
 int main(int argc, char **argv)

@@ -87,6 +87,24 @@ static void test_free_on_node(void)
     g_assert_cmpuint(hm_huge_pool_free_on_node(HM_GIB, 1), ==, 0);
 }
 
+static void test_pool_on_node(void)
+{
+    guint64 total, free;
+
+    hm_fake_reset();
+    hm_fake_set_nodes(2, 1, HM_GIB);
+    hm_fake_set_node_huge_pages(1, 2 * HM_MIB, 7);
+    hm_fake_set_file("/sys/devices/system/node/node1/hugepages/"
+                     "hugepages-2048kB/nr_hugepages",
+                     "9\n");
+    g_assert_true(hm_huge_pool_on_node(2 * HM_MIB, 1, &total, &free));
+    g_assert_cmpuint(total, ==, 9);
+    g_assert_cmpuint(free, ==, 7);
+    g_assert_false(hm_huge_pool_on_node(2 * HM_MIB, 99, &total, &free));
+    g_assert_cmpuint(total, ==, 0);
+    g_assert_cmpuint(free, ==, 0);
+}
+
 static void test_sizes_are_sorted_by_number(void)
 {
     g_autoptr(GArray) sizes = NULL;
@@ -162,6 +180,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pagesize/available-never-wraps",
                     test_available_never_wraps);
     g_test_add_func("/pagesize/free-on-node", test_free_on_node);
+    g_test_add_func("/pagesize/pool-on-node", test_pool_on_node);
     g_test_add_func("/pagesize/sizes-are-sorted-by-number",
                     test_sizes_are_sorted_by_number);
     g_test_add_func("/pagesize/no-sizes-without-hugetlb",
