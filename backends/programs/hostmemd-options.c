@@ -47,7 +47,8 @@ static const Row rows[] = {
     {"--run", 0, "COMMAND", TEXT, FIELD(run),
      "Run a shell command when the memory is ready, and exit\n"
      "with its status.  In it, {ID} stands for a path that\n"
-     "opens the memory of that backend: /proc/self/fd/N."},
+     "opens the memory of that backend, /proc/self/fd/N, and\n"
+     "{ID:object} for a whole memory-backend-file with it."},
     {"--once", 0, NULL, FLAG, FIELD(once),
      "Exit when the memory is ready, after printing the table."},
     {.help = "Process"},
@@ -84,8 +85,7 @@ static const char help_tail[] =
     "  Start a virtual machine on memory that is ready:\n"
     "    hostmemd -object memory-backend-memfd,id=m0,size=4G,prealloc=on \\\n"
     "      --run 'qemu-system-x86_64 -m 4G -machine memory-backend=m0 \\\n"
-    "        -object memory-backend-file,id=m0,size=4G,share=on,mem-path={m0}'"
-    "\n"
+    "        -object {m0:object}'\n"
     "\n"
     "The exit status is 0, or 1 after an error, or that of --run.\n";
 

@@ -276,14 +276,16 @@ typedef void (*HmRunDone)(int status, gpointer user_data);
 
 /**
  * hm_run_new: start a shell command that gets the backends it names.
- * @command: each {ID} becomes the /proc/self/fd/N of that backend
+ * @command: each {ID} becomes the /proc/self/fd/N of that backend, each
+ *     {ID:object} a memory-backend-file with it; see captive.h
  * @done: called with the exit status, or 128 and the number of the signal
  *
  * The named backends are held until the command has ended.
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND (id),
- * %HOSTMEM_ERROR_UNSUPPORTED (a backend without a descriptor, or private), or
- * %HOSTMEM_ERROR_SYSTEM (no shell)
+ * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or in several files),
+ * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_SYSTEM, or a
+ * %G_SPAWN_ERROR (no shell)
  */
 HmRun *hm_run_new(HostmemRegistry *registry, const char *command,
                   HmRunDone done, gpointer user_data, GError **error);

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """--run: a command that gets the memory."""
 
+import contextlib
 import os
+import pathlib
+import re
+import shlex
 import signal
-import subprocess
+import stat
+import sys
 import time
 
 import harness
-from expect import fails
-from harness import (Hostmemd, QmpError, program, raises, run_hostmemd,
-                     scratch, wait_until)
+from expect import fails, under
+from harness import (Hostmemd, QmpError, need_program, program, raises,
+                     run_hostmemd, scratch, wait_until)
 
 MEMFD = "memory-backend-memfd,id=m0,size=2M,prealloc=on"
 
@@ -63,6 +68,77 @@ def test_only_what_is_named_is_inherited():
     assert len(inherited) == 1, result
 
 
+def test_object_is_a_complete_line():
+    result = run("echo {m0:object}", "-object", MEMFD)
+    assert re.fullmatch(
+        r"memory-backend-file,id=m0,size=2097152,"
+        r"mem-path=/proc/self/fd/\d+,share=on\n", result.stdout), result
+
+
+def test_object_line_makes_the_same_memory():
+    """hostmemd knows what QEMU knows of it."""
+    other = shlex.quote(str(program("hostmemd")))
+    result = run(f"printf hello 1<>{{m0}}; {other} --quiet -object "
+                 "{m0:object} --run 'head -c 5 {''m0}'", "-object", MEMFD)
+    assert result.stdout == "hello", result
+
+
+def test_object_of_read_only_memory():
+    with scratch() as folder:
+        path = folder / "rom"
+        path.write_bytes(bytes(2 << 20))
+        result = run("echo {m0:object}", "-object",
+                     f"memory-backend-file,id=m0,size=2M,mem-path={path},"
+                     "share=on,readonly=on")
+        assert result.stdout.endswith(",share=on,readonly=on\n"), result
+
+
+def test_environment_names_the_descriptors():
+    for stale in {}, {"HOSTMEM_FDS": "m7=3"}:
+        result = run("echo $HOSTMEM_FDS; : {m1} {m0:object}", "-object", MEMFD,
+                     "-object", "memory-backend-memfd,id=m1,size=2M",
+                     env=stale)
+        assert result.stdout == "m1=10,m0=11\n", result
+
+
+def test_environment_names_nothing_without_memory():
+    result = run("echo ${HOSTMEM_FDS-unset}", "-object", MEMFD,
+                 env={"HOSTMEM_FDS": "m7=3"})
+    assert result.stdout == "unset\n", result
+
+
+def memory_fds(pid, size=2 << 20):
+    """The position of each descriptor of memory a process has."""
+    found = []
+    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            st = path.stat()
+            if stat.S_ISREG(st.st_mode) and st.st_size == size:
+                info = path.parents[1] / "fdinfo" / path.name
+                found.append(int(info.read_text().split()[1]))
+    return found
+
+
+def test_command_has_an_open_file_of_its_own():
+    """Were it ours, nobody could tell whether the command still has it."""
+    script = "import os, time; os.read(10, 5); print('ready', flush=True); " \
+             "time.sleep(100)"
+    command = f": {{m0}}; exec {sys.executable} -c {shlex.quote(script)}"
+    with Hostmemd("-object", MEMFD, "--run", command, qmp=False) as daemon:
+        wait_until_running(daemon)
+        shell, = children(daemon)
+        assert max(memory_fds(shell)) > 0
+        assert memory_fds(daemon.pid) == [0]
+
+
+def test_unknown_command():
+    for command, status in (("no-such-command {m0}", 127),
+                            ("/no/such/command", 127), ("/dev/null", 126)):
+        result = run(command, "-object", MEMFD)
+        assert result.returncode == status, result
+        assert command.split()[0] in result.stderr, result
+
+
 def test_shell_variables_stay():
     result = run("x=1; echo ${x}", "-object", MEMFD)
     assert result.stdout == "1\n", result
@@ -74,8 +150,17 @@ def test_other_braces_stay():
 
 
 def test_unknown_id():
-    fails("--quiet", "-object", MEMFD, "--run", "true {m1}",
-          phrases=["--run: {m1}", "m0"])
+    for reference in "{m1}", "{m1:object}":
+        fails("--quiet", "-object", MEMFD, "--run", f"true {reference}",
+              phrases=["--run: {m1}", "m0"])
+
+
+def test_too_many_descriptors():
+    lines = [f"memory-backend-memfd,id=m{i},size=4K" for i in range(30)]
+    fails("--quiet", *(word for line in lines for word in ("-object", line)),
+          "--run", "true " + " ".join(f"{{m{i}}}" for i in range(30)),
+          phrases=["--run: ", "open files"],
+          under=under("prlimit", "--nofile=60"))
 
 
 def test_private_memory():
@@ -94,6 +179,21 @@ def test_table_leaves_stdout_to_the_command():
     result = run_hostmemd(["-object", MEMFD, "--run", "echo mine"])
     assert result.stdout == "mine\n", result
     assert "memory-backend-memfd" in result.stderr, result
+
+
+def test_vmm_that_dies_at_once():
+    qemu = need_program("qemu-system-x86_64")
+    with Hostmemd("-object", MEMFD, "--run",
+                  f"sleep 0.3; exec {qemu} -object {{m0:object}},wrong=on") as daemon:
+        assert daemon.wait() == 1
+    assert "wrong" in daemon.stderr, daemon.stderr
+
+
+def test_command_that_closes_the_descriptors():
+    script = "import os; os.closerange(3, 100); print(os.path.exists('{m0}'))"
+    result = run(f"exec {sys.executable} -c {shlex.quote(script)}", "-object",
+                 MEMFD)
+    assert result.stdout == "False\n", result
 
 
 def test_standard_input():
@@ -133,6 +233,17 @@ def test_signal_reaches_what_the_command_started():
         wait_until_running(daemon)
         os.kill(daemon.pid, signal.SIGTERM)
         daemon.wait()
+
+
+def test_users_signals_are_passed_on():
+    for signum in signal.SIGUSR1, signal.SIGUSR2:
+        command = f"trap 'exit 7' {signum.name[3:]}; echo ready; " \
+                  "while :; do sleep 0.05; done"
+        with Hostmemd("-object", MEMFD, "--run", command,
+                      qmp=False) as daemon:
+            wait_until_running(daemon)
+            os.kill(daemon.pid, signum)
+            assert daemon.wait() == 7
 
 
 def test_command_that_stays():
@@ -200,27 +311,6 @@ def test_command_goes_when_hostmemd_is_killed():
         wait_until_running(daemon)
         daemon.process.kill()
         daemon.wait()
-
-
-def test_terminal_interrupt_reaches_the_command_once():
-    """The terminal tells both; hostmemd must not tell the command again."""
-    with scratch() as folder:
-        script = ("trap 'n=$((n+1)); echo got $n' INT; echo ready; "
-                  "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; exit 5")
-        master, slave = os.openpty()
-        process = subprocess.Popen(
-            ["setsid", "--ctty", program("hostmemd"), "--quiet",
-             "-object", MEMFD, "--run", script],
-            stdin=slave, stdout=slave, stderr=slave, cwd=folder)
-        os.close(slave)
-        output = b""
-        while b"ready" not in output:
-            output += os.read(master, 1024)
-        os.write(master, b"\x03")
-        assert process.wait(20) == 5
-        output += os.read(master, 1024)
-        os.close(master)
-        assert output.count(b"got") == 1, output
 
 
 if __name__ == "__main__":
