@@ -245,6 +245,7 @@ gboolean hm_backing_init_shm(HmBacking *self, guint64 size, GError **error)
 gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
                                    gboolean shared, GError **error)
 {
+    static const HmTmpfsOptions options = {.huge = "always", .mode = 0700};
     gsize page_size = hm_os_page_size();
     hm_autofd int root = -1;
     hm_autofd int fd = -1;
@@ -252,7 +253,7 @@ gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
     if (!check_multiple(size, page_size, error)) {
         return FALSE;
     }
-    root = hm_os_tmpfs("always");
+    root = hm_os_tmpfs(&options);
     if (root < 0) {
         return hm_backing_fd_error(error, -root,
                                    "failed to mount a private tmpfs");

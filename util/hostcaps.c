@@ -52,7 +52,8 @@ static void probe_memory(HmHostCaps *caps)
 
 static gboolean can_mount_tmpfs(void)
 {
-    hm_autofd int root = hm_os_tmpfs("always");
+    static const HmTmpfsOptions options = {.huge = "always", .mode = 0700};
+    hm_autofd int root = hm_os_tmpfs(&options);
     hm_autofd int fd = root < 0 ? -1 : hm_os_tmpfile(root, 0600);
 
     return fd >= 0;

@@ -3,20 +3,9 @@
  * Of util/os.h, what descriptors need that outlive a process: os-linux.c has
  * the rest.
  */
-#include <errno.h>
 #include <unistd.h>
+#include "util/os-private.h"
 #include "util/os.h"
-
-/* An errno that must not be mistaken for success. */
-static int failure(void)
-{
-    return errno ? -errno : -EIO;
-}
-
-static int result(long ret)
-{
-    return ret < 0 ? failure() : (int)ret;
-}
 
 int hm_os_get_seals(int fd)
 {

@@ -8,9 +8,7 @@
  * lock or to go stale.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <linux/memfd.h>
-#include <linux/mount.h>
 #include <numaif.h>
 #include <sched.h>
 #include <string.h>
@@ -19,22 +17,12 @@
 #include <unistd.h>
 #include "util/align.h"
 #include "util/autofd.h"
+#include "util/os-private.h"
 #include "util/os.h"
 
 #define MAX_TEXT   (1u << 20)
 #define SHM_TRIES  100
 #define SCAN_BATCH 256
-
-/* An errno that must not be mistaken for success. */
-static int failure(void)
-{
-    return errno ? -errno : -EIO;
-}
-
-static int result(long ret)
-{
-    return ret < 0 ? failure() : (int)ret;
-}
 
 /* memory */
 
@@ -306,37 +294,6 @@ int hm_os_shm(void)
         }
     }
     return fd;
-}
-
-static int fs_option(int context, const char *key, const char *value)
-{
-    return result(
-        syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0));
-}
-
-int hm_os_tmpfs(const char *huge)
-{
-    hm_autofd int context =
-        result(syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC));
-    int ret;
-
-    if (context < 0) {
-        return hm_steal_fd(&context);
-    }
-    /* size=0 is no limit; the default would be half of the memory. */
-    if ((ret = fs_option(context, "huge", huge)) < 0 ||
-        (ret = fs_option(context, "size", "0")) < 0 ||
-        (ret = fs_option(context, "mode", "0700")) < 0) {
-        return ret;
-    }
-    ret = result(
-        syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
-    if (ret < 0) {
-        return ret;
-    }
-    return result(
-        syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC,
-                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
 }
 
 int hm_os_tmpfile(int dir_fd, mode_t mode)

@@ -86,16 +86,6 @@ int hm_os_memfd(const char *name, unsigned flags);
 /** A new POSIX shared memory object without a name; returns the descriptor. */
 int hm_os_shm(void);
 /**
- * hm_os_tmpfs: a detached tmpfs with mount option huge=@huge.
- *
- * It has no limit of its own, so that statfs says 0 blocks; it is gone with
- * the last descriptor of its root or of a file in it.
- *
- * Returns: its root, for hm_os_tmpfile(), or -errno; EPERM: mounting is not
- * allowed here
- */
-int hm_os_tmpfs(const char *huge);
-/**
  * An unnamed file in a directory, read and write; returns the descriptor.
  * EOPNOTSUPP: this filesystem has no unnamed files.
  */
@@ -135,6 +125,53 @@ gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset);
  */
 int hm_os_lock(int fd, pid_t *holder);
 int hm_os_chmod(int fd, mode_t mode);
+/** fchown(2); a gid of (gid_t)-1 stays as it is. */
+int hm_os_chown(int fd, uid_t uid, gid_t gid);
+/** flock(2), exclusive, at once, also of a directory: a lock of the open file;
+ * EAGAIN: another one has it. */
+int hm_os_flock(int fd);
+/**
+ * hm_os_only_user: whether nobody else has a file open or mapped.
+ *
+ * @fd must come from open(2): what memfd_create(2) returns does not count.
+ * Whoever has an O_PATH descriptor of it is not seen, and can open it at any
+ * time if its mode allows.  Uses the file's lease and its signal.
+ *
+ * Returns: 1 when nobody has, 0 when somebody has, or -errno; EINVAL: this kind
+ * of file cannot tell
+ */
+int hm_os_only_user(int fd);
+
+/* names */
+
+/** openat(2) with O_CLOEXEC and O_NOCTTY; returns the descriptor. */
+int hm_os_open_at(int dir_fd, const char *name, int flags, mode_t mode);
+int hm_os_unlink_at(int dir_fd, const char *name);
+/** Give an unnamed file a name, which must be free; needs /proc. */
+int hm_os_link(int fd, int dir_fd, const char *name);
+
+/** Mount options of a tmpfs. */
+typedef struct {
+    const char *huge;   /* "always" */
+    const char *source; /* (nullable): what mountinfo calls it */
+    guint64 size;       /* bytes; 0: no limit, and statfs says 0 blocks */
+    mode_t mode;        /* of its root */
+} HmTmpfsOptions;
+
+/**
+ * hm_os_tmpfs: a tmpfs that is mounted nowhere.
+ *
+ * It is gone with the last descriptor of its root or of a file in it.
+ *
+ * Returns: its root, for hm_os_tmpfile() and hm_os_attach(), or -errno; EPERM:
+ * mounting is not allowed here
+ */
+int hm_os_tmpfs(const HmTmpfsOptions *options);
+/** Mount what hm_os_tmpfs() returned on a directory. */
+int hm_os_attach(int mount_fd, int dir_fd);
+/** Unmount what has @root_fd as its root, or what was mounted over that; files
+ * in it live on while open. */
+int hm_os_detach(int root_fd);
 
 /* this process and host */
 

@@ -9,6 +9,8 @@ See guestfiles.py for what boots.
 """
 
 import contextlib
+import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -66,6 +68,14 @@ class Setup:
             "-initrd", str(initramfs(folder, script, files)),
             "-append", "console=ttyS0 quiet loglevel=0 panic=-1", *arguments]
 
+    def open_to_others(self):
+        """Another user can start the guest."""
+        at = self.command.index("-kernel") + 1
+        self.command[at] = shutil.copy(self.command[at],
+                                       self._console.parent / "kernel")
+        os.chmod(self.command[at], 0o644)
+        self._console.parent.chmod(0o777)
+
     @contextlib.contextmanager
     def connect(self, timeout=BOOT_TIMEOUT):
         """The console of the guest that somebody has started.
@@ -92,18 +102,33 @@ def setup(arguments, script, files=None):
         yield Setup(folder, script, arguments, files)
 
 
+def become(uid):
+    """A preexec_fn: the child is a user without any right."""
+    def change():
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        die_with_parent()
+    return change
+
+
 @contextlib.contextmanager
-def boot(arguments, script, files=None, *, must_power_off=True):
+def boot(arguments, script, files=None, *, must_power_off=True, uid=None):
     """Start QEMU with more arguments; yields the console of the guest.
+
+    @uid: of the user that QEMU runs as, instead of ours.
 
     At the end of the context the guest is waited for: it must power off, unless
     @must_power_off=False: then it is killed.
     """
     with setup(arguments, script, files) as ready, \
             tempfile.TemporaryFile("w+") as output:
+        if uid is not None:
+            ready.open_to_others()
         process = subprocess.Popen(
             ready.command, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=output, preexec_fn=die_with_parent)
+            stderr=output,
+            preexec_fn=die_with_parent if uid is None else become(uid))
         try:
             with ready.connect() as console:
                 yield console

@@ -24,3 +24,25 @@ int hm_fake_host_get_limit(int resource, guint64 *limit);
 gint64 hm_fake_host_now(void);
 int hm_fake_host_read_text(const char *path, char **textp);
 int hm_fake_host_list_dir(const char *path, GStrv *namesp);
+
+/** Whether a call ends here, with *@result, before it meets the real kernel. */
+gboolean hm_fake_meet(const HmFakeRecord *record, gint64 *result);
+
+#define MEET_PATH(CALL, name, address, bytes, file, at, argument) \
+    do {                                                          \
+        HmFakeRecord record_ = {.call = HM_FAKE_##CALL,           \
+                                .path = g_intern_string(name),    \
+                                .addr = (void *)(address),        \
+                                .length = (bytes),                \
+                                .fd = (file),                     \
+                                .offset = (at),                   \
+                                .arg = (argument)};               \
+        gint64 result_;                                           \
+                                                                  \
+        if (hm_fake_meet(&record_, &result_)) {                   \
+            return result_;                                       \
+        }                                                         \
+    } while (0)
+
+#define MEET(CALL, address, bytes, file, at, argument) \
+    MEET_PATH(CALL, NULL, address, bytes, file, at, argument)

@@ -132,8 +132,7 @@ static void remember(const HmFakeRecord *record)
     counts[record->call]++;
 }
 
-/* Whether the call ends here, with *@result. */
-static gboolean meet(const HmFakeRecord *record, gint64 *result)
+gboolean hm_fake_meet(const HmFakeRecord *record, gint64 *result)
 {
     Hook hook;
     int err;
@@ -158,25 +157,6 @@ static gboolean meet(const HmFakeRecord *record, gint64 *result)
     }
     return *result != 0;
 }
-
-#define MEET_PATH(CALL, name, address, bytes, file, at, argument) \
-    do {                                                          \
-        HmFakeRecord record_ = {.call = HM_FAKE_##CALL,           \
-                                .path = g_intern_string(name),    \
-                                .addr = (void *)(address),        \
-                                .length = (bytes),                \
-                                .fd = (file),                     \
-                                .offset = (at),                   \
-                                .arg = (argument)};               \
-        gint64 result_;                                           \
-                                                                  \
-        if (meet(&record_, &result_)) {                           \
-            return result_;                                       \
-        }                                                         \
-    } while (0)
-
-#define MEET(CALL, address, bytes, file, at, argument) \
-    MEET_PATH(CALL, NULL, address, bytes, file, at, argument)
 
 /* counting */
 
@@ -232,6 +212,7 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_STAT:
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
+    case HM_FAKE_ONLY_USER:
     case HM_FAKE_SEEK:
     case HM_FAKE_GET_SEALS:
     case HM_FAKE_GET_MODE:
@@ -280,7 +261,7 @@ int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
                            .arg = prot};
     gint64 result;
 
-    if (meet(&record, &result)) {
+    if (hm_fake_meet(&record, &result)) {
         return (int)result;
     }
     return hm_real_map(hint, length, prot, flags, fd, offset, addrp);
@@ -353,7 +334,7 @@ int hm_os_close(int fd)
 {
     HmFakeRecord record = {.call = HM_FAKE_CLOSE, .fd = fd};
     gint64 result;
-    gboolean ends = meet(&record, &result);
+    gboolean ends = hm_fake_meet(&record, &result);
     int ret = hm_real_close(fd); /* Linux closes even when it fails */
 
     return ends ? (int)result : ret;
@@ -375,12 +356,6 @@ int hm_os_shm(void)
 {
     MEET(SHM, NULL, 0, -1, 0, 0);
     return hm_real_shm();
-}
-
-int hm_os_tmpfs(const char *huge)
-{
-    MEET(TMPFS, NULL, 0, -1, 0, 0);
-    return hm_real_tmpfs(huge);
 }
 
 int hm_os_tmpfile(int dir_fd, mode_t mode)

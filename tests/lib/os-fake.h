@@ -54,6 +54,14 @@
     X(READ_AT, read_at)                   \
     X(LOCK, lock)                         \
     X(CHMOD, chmod)                       \
+    X(CHOWN, chown)                       \
+    X(FLOCK, flock)                       \
+    X(ONLY_USER, only_user)               \
+    X(OPEN_AT, open_at)                   \
+    X(UNLINK_AT, unlink_at)               \
+    X(LINK, link)                         \
+    X(ATTACH, attach)                     \
+    X(DETACH, detach)                     \
     X(GET_AFFINITY, get_affinity)         \
     X(SET_AFFINITY, set_affinity)         \
     X(THREAD_ID, thread_id)               \
@@ -74,14 +82,16 @@ typedef enum {
 /** What a call was asked; members it has no use for are 0 or -1. */
 typedef struct {
     HmFakeCall call;
-    const char *path; /* interned; of open, unlink, read_text, list_dir */
+    const char *path; /* interned; of open, unlink, read_text, list_dir; a
+                       * name of open_at, unlink_at, link */
     void *addr;
     guint64 length; /* bytes; n of page_nodes and advise_vector */
     int fd;
     guint64 offset; /* bytes, in @fd */
     int flags;      /* of map */
     gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open,
-                     * reopen and memfd, mode, resource, thread id, priority */
+                     * reopen and memfd, mode, resource, thread id, priority;
+                     * of chown the uid; of link and attach the directory */
 } HmFakeRecord;
 
 /** Forget everything: no failures, nothing pretended, counts at 0. */

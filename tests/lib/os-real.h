@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * os-linux.c is compiled once more with this in front of it, so that the fake
- * can hand a call on to the real kernel.  A new primitive gets a line here, a
- * row in os-fake.h and its body in os-fake.c.
+ * The files behind util/os.h are compiled once more with this in front of them,
+ * so that the fake can hand a call on to the real kernel.  A new primitive gets
+ * a line here, a row in os-fake.h and its body in os-fake.c.
  */
 #define hm_os_map              hm_real_map
 #define hm_os_unmap            hm_real_unmap
@@ -38,6 +38,14 @@
 #define hm_os_read_at          hm_real_read_at
 #define hm_os_lock             hm_real_lock
 #define hm_os_chmod            hm_real_chmod
+#define hm_os_chown            hm_real_chown
+#define hm_os_flock            hm_real_flock
+#define hm_os_only_user        hm_real_only_user
+#define hm_os_open_at          hm_real_open_at
+#define hm_os_unlink_at        hm_real_unlink_at
+#define hm_os_link             hm_real_link
+#define hm_os_attach           hm_real_attach
+#define hm_os_detach           hm_real_detach
 #define hm_os_get_affinity     hm_real_get_affinity
 #define hm_os_set_affinity     hm_real_set_affinity
 #define hm_os_thread_id        hm_real_thread_id

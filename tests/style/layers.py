@@ -35,12 +35,13 @@ OWNERS = {
 KERNEL = re.compile(
     r"""\b( mmap | munmap | mprotect | madvise | process_madvise | mlock2?
           | mbind | set_mempolicy | move_pages | mincore | memfd_create
-          | shm_open | open | openat | close | unlink | ftruncate | fallocate
+          | shm_open | open | close | unlink | ftruncate | fallocate
+          | openat | unlinkat | linkat | fchmod | fchown | flock | umount2
           | lseek | fstat | fstatfs | statfs | sched_[gs]etaffinity
           | syscall | sysconf )\s*\(""",
     re.X,
 )
-DOOR = ("util/os-linux.c", "util/sigbus.c")
+DOOR = ("util/os-linux.c", "util/os-names.c", "util/sigbus.c")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|"[^"\n]+")', re.M)
 

@@ -14,6 +14,8 @@
 
 #define HUGE_PAGE (2 * HM_MIB)
 
+static const HmTmpfsOptions huge_tmpfs = {.huge = "always", .mode = 0700};
+
 static gsize page_size(void)
 {
     return hm_os_page_size();
@@ -122,7 +124,7 @@ static void test_shm_has_no_name(void)
 
 static void test_tmpfs_has_huge_pages_and_no_limit(void)
 {
-    hm_autofd int root = hm_os_tmpfs("always");
+    hm_autofd int root = hm_os_tmpfs(&huge_tmpfs);
     hm_autofd int fd = -1;
     struct statfs fs;
     struct stat st;
@@ -144,7 +146,8 @@ static void test_tmpfs_has_huge_pages_and_no_limit(void)
 
 static void test_tmpfs_refuses_an_unknown_policy(void)
 {
-    int ret = hm_os_tmpfs("sometimes");
+    const HmTmpfsOptions options = {.huge = "sometimes", .mode = 0700};
+    int ret = hm_os_tmpfs(&options);
 
     if (ret != -EPERM && ret != -ENOSYS) {
         g_assert_cmpint(ret, ==, -EINVAL);
@@ -154,7 +157,7 @@ static void test_tmpfs_refuses_an_unknown_policy(void)
 static void without_fsopen(void)
 {
     hm_test_deny(SYS_fsopen, 1, 0, ENOSYS);
-    g_assert_cmpint(hm_os_tmpfs("always"), ==, -ENOSYS);
+    g_assert_cmpint(hm_os_tmpfs(&huge_tmpfs), ==, -ENOSYS);
 }
 
 static void test_tmpfs_on_a_kernel_without_fsopen(void)

@@ -238,7 +238,7 @@ static void test_collapsed_memory_is_clear(void)
     void *addr;
     int root;
 
-    root = hm_os_tmpfs("always");
+    root = hm_os_tmpfs(&(HmTmpfsOptions){.huge = "always", .mode = 0700});
     if (root < 0) {
         g_test_skip("no private tmpfs can be mounted here");
         return;
