@@ -116,7 +116,8 @@ static gboolean check(HostmemBackend *self,
                             "'prealloc=on' and 'reserve=off' are incompatible");
     }
     return check_size(self, error) && check_nodes(self, error) &&
-           HOSTMEM_BACKEND_GET_CLASS(self)->check(self, error);
+           HOSTMEM_BACKEND_GET_CLASS(self)->check(self, error) &&
+           hm_backend_check_export(self, error);
 }
 
 /* open, preflight, map, advise, bind, populate */
@@ -130,10 +131,8 @@ static gboolean open_backing(HostmemBackend *self,
                              GCancellable *cancellable G_GNUC_UNUSED,
                              GError **error)
 {
-    HostmemBackendClass *klass = HOSTMEM_BACKEND_GET_CLASS(self);
-
-    return hm_backend_is_restored(self) ? klass->adopt_backing(self, error)
-                                        : klass->open_backing(self, error);
+    return hm_backend_is_restored(self) ? hm_backend_open_saved(self, error)
+                                        : hm_backend_open(self, error);
 }
 
 static gboolean check_thp(HostmemBackend *self,
@@ -290,6 +289,7 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
 
 void hm_backend_close(HostmemBackend *self)
 {
+    hm_backend_withdraw(self);
     hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_clear(&self->backing);
@@ -298,6 +298,7 @@ void hm_backend_close(HostmemBackend *self)
 
 void hm_backend_undo(HostmemBackend *self)
 {
+    hm_backend_withdraw(self);
     hm_backend_end_job(self);
     g_clear_pointer(&self->pending, hm_populate_free);
     hm_backend_clear_parts(self);

@@ -140,6 +140,21 @@ static gboolean backend_file_check(HostmemBackend *backend, GError **error)
     return check_rom(self, error);
 }
 
+static gboolean backend_file_check_export(HostmemBackend *backend,
+                                          GError **error)
+{
+    if (backend->export_path) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "property 'export-path' is not for "
+                            "memory-backend-file: others find its memory by "
+                            "mem-path");
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "property 'export-owner' is not for "
+                        "memory-backend-file: the file of mem-path keeps its "
+                        "owner");
+}
+
 static gboolean check_align(const HostmemBackendFile *self, GError **error)
 {
     const gsize page_size = self->parent_instance.backing.page_size;
@@ -250,6 +265,7 @@ static void hostmem_backend_file_class_init(HostmemBackendFileClass *klass)
 
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-file";
     backend_class->check = backend_file_check;
+    backend_class->check_export = backend_file_check_export;
     backend_class->open_backing = backend_file_open;
     backend_class->adopt_backing = backend_file_adopt;
     backend_class->mapping_options = backend_file_mapping_options;

@@ -57,6 +57,24 @@ static gsize page_size(const HostmemBackendMemfd *self)
                               : hm_hostcaps_get()->huge_page_size;
 }
 
+static gsize backend_memfd_pool_page_size(HostmemBackend *backend)
+{
+    HostmemBackendMemfd *self = BACKEND_MEMFD(backend);
+
+    return self->hugetlb ? page_size(self) : 0;
+}
+
+static gboolean backend_memfd_check_export(HostmemBackend *backend,
+                                           GError **error)
+{
+    if (!backend->export_path || !BACKEND_MEMFD(backend)->seal) {
+        return TRUE;
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "property 'export-path' needs 'seal' = 'off': only a "
+                        "memfd can be sealed, and a memfd can have no name");
+}
+
 static gboolean backend_memfd_check(HostmemBackend *backend, GError **error)
 {
     HostmemBackendMemfd *self = BACKEND_MEMFD(backend);
@@ -90,9 +108,10 @@ static gboolean backend_memfd_open(HostmemBackend *backend, GError **error)
     if (open_own_tmpfs(self)) {
         return TRUE;
     }
-    return hm_backing_init_memfd(
-        &backend->backing, "memory-backend-memfd", backend->size,
-        self->hugetlb ? page_size(self) : 0, self->seal, backend->share, error);
+    return hm_backing_init_memfd(&backend->backing, "memory-backend-memfd",
+                                 backend->size,
+                                 backend_memfd_pool_page_size(backend),
+                                 self->seal, backend->share, error);
 }
 
 static gboolean backend_memfd_adopt(HostmemBackend *backend, GError **error)
@@ -115,6 +134,8 @@ static void hostmem_backend_memfd_class_init(HostmemBackendMemfdClass *klass)
 {
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-memfd";
     HOSTMEM_BACKEND_CLASS(klass)->check = backend_memfd_check;
+    HOSTMEM_BACKEND_CLASS(klass)->pool_page_size = backend_memfd_pool_page_size;
+    HOSTMEM_BACKEND_CLASS(klass)->check_export = backend_memfd_check_export;
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = backend_memfd_open;
     HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = backend_memfd_adopt;
     hm_props_install(G_OBJECT_CLASS(klass), memfd_props,

@@ -114,9 +114,3 @@ gboolean hm_backend_is_exposed(HostmemBackend *self)
 {
     return hm_object_is_exposed(HOSTMEM_OBJECT(self));
 }
-
-gboolean hm_backend_get_export_uid(HostmemBackend *self G_GNUC_UNUSED,
-                                   uid_t *uid G_GNUC_UNUSED)
-{
-    return FALSE;
-}

@@ -283,11 +283,25 @@ static gboolean finish_all(GPtrArray *backends, HostmemBackend **culprit,
     return TRUE;
 }
 
+/* Nobody shall find some of those that are ready together. */
+static gboolean publish_all(GPtrArray *backends, HostmemBackend **culprit,
+                            GError **error)
+{
+    for (guint i = 0; i < backends->len; i++) {
+        *culprit = g_ptr_array_index(backends, i);
+        if (!hm_backend_publish(*culprit, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
                             HostmemBackend **culprit, GError **error)
 {
     if (run_pending(backends, cancellable, culprit, error) &&
-        finish_all(backends, culprit, error)) {
+        finish_all(backends, culprit, error) &&
+        publish_all(backends, culprit, error)) {
         return TRUE;
     }
     for (guint i = 0; i < backends->len; i++) {

@@ -59,6 +59,15 @@ static void save_job(HostmemBackend *self, json_t *state)
     json_object_set_new(state, "job", entry);
 }
 
+static void save_export(HostmemBackend *self, json_t *state)
+{
+    const char *path = hm_backend_get_export_path(self);
+
+    if (path) {
+        json_object_set_new(state, HM_SAVED_EXPORT, json_string(path));
+    }
+}
+
 void hm_backend_save(HostmemObject *object, HmSaved *saved)
 {
     HostmemBackend *self = HOSTMEM_BACKEND(object);
@@ -70,6 +79,7 @@ void hm_backend_save(HostmemObject *object, HmSaved *saved)
     }
     hm_saved_add_fd(saved, &self->fd_name, self->backing.fd);
     save_job(self, hm_saved_get_state(saved));
+    save_export(self, hm_saved_get_state(saved));
 }
 
 /* Made again: its memory */

@@ -123,6 +123,23 @@ static const Obstacle *find_obstacle(const HmBacking *backing)
                                         : find_shmem_obstacle(backing);
 }
 
+gboolean hm_backend_check_huge_tmpfs(HostmemBackend *self, GError **error)
+{
+    HmBacking *backing = &self->backing;
+
+    /* "deny" stands above the mount. */
+    backing->own_tmpfs &= hm_hostcaps_shmem_thp() != HM_SHMEM_THP_DENY;
+    if (self->thp != HOSTMEM_OFF || !backing->own_tmpfs ||
+        !fits(backing->length)) {
+        return TRUE;
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "property 'thp' = 'off': %s is on a tmpfs whose files "
+                        "get huge pages; export to another one, or use "
+                        "thp=auto",
+                        backing->path);
+}
+
 gboolean hm_backend_check_thp(HostmemBackend *self, GError **error)
 {
     const Obstacle *obstacle;

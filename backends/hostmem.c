@@ -32,6 +32,15 @@ static void get_page_size(gpointer object, GValue *value)
     g_value_set_uint64(value, hostmem_backend_get_page_size(object));
 }
 
+/* As it was given, until it is decided where a name lies. */
+static void get_export_path(gpointer object, GValue *value)
+{
+    const HostmemBackend *self = HOSTMEM_BACKEND(object);
+    const char *path = hm_backend_get_export_path(object);
+
+    g_value_set_string(value, path ? path : self->export_path);
+}
+
 static void get_prealloc_method(gpointer object, GValue *value)
 {
     HostmemPreallocReport report;
@@ -182,6 +191,21 @@ static const HmProp backend_props[] = {
                        "of ID",
     },
     {
+        .name = "export-path",
+        .kind = HM_PROP_STRING,
+        .offset = HM_PROP_FIELD(HostmemBackend, export_path),
+        .get = get_export_path,
+        .description = "File by which others find the memory, on a tmpfs or "
+                       "hugetlbfs (a name alone: in the -export-dir)",
+    },
+    {
+        .name = "export-owner",
+        .kind = HM_PROP_STRING,
+        .offset = HM_PROP_FIELD(HostmemBackend, export_owner),
+        .description = "USER[:GROUP] whose the memory is, to open it by name "
+                       "or by descriptor",
+    },
+    {
         .name = "populated-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
@@ -292,7 +316,8 @@ static void hostmem_backend_finalize(GObject *object)
 
     hm_backend_end_job(self);
     hm_series_end(&self->series);
-    if (hm_object_is_abandoned(HOSTMEM_OBJECT(self))) {
+    if (hm_object_is_abandoned(HOSTMEM_OBJECT(self)) &&
+        !hm_backend_is_exposed(self)) {
         hm_backend_undo(self);
     } else if (hm_object_is_complete(HOSTMEM_OBJECT(self))) {
         if (!hm_object_is_left_behind(HOSTMEM_OBJECT(self))) {
@@ -301,6 +326,7 @@ static void hostmem_backend_finalize(GObject *object)
         hm_backend_close(self);
     }
     g_free(self->fd_name);
+    g_clear_object(&self->export_dir);
     g_mutex_clear(&self->populate_lock);
     g_mutex_clear(&self->report_lock);
     G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);
@@ -308,6 +334,17 @@ static void hostmem_backend_finalize(GObject *object)
 
 static gboolean backend_check(HostmemBackend *self G_GNUC_UNUSED,
                               GError **error G_GNUC_UNUSED)
+{
+    return TRUE;
+}
+
+static gsize backend_pool_page_size(HostmemBackend *self G_GNUC_UNUSED)
+{
+    return 0;
+}
+
+static gboolean backend_check_export(HostmemBackend *self G_GNUC_UNUSED,
+                                     GError **error G_GNUC_UNUSED)
 {
     return TRUE;
 }
@@ -332,6 +369,8 @@ static void hostmem_backend_class_init(HostmemBackendClass *klass)
     hostmem_class->change = backend_change;
     hostmem_class->save = hm_backend_save;
     klass->check = backend_check;
+    klass->pool_page_size = backend_pool_page_size;
+    klass->check_export = backend_check_export;
     klass->mapping_options = backend_mapping_options;
     klass->closing = backend_closing;
     hm_props_install(object_class, backend_props, G_N_ELEMENTS(backend_props));

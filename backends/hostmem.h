@@ -2,9 +2,11 @@
 #pragma once
 
 #include <hostmem/backend.h>
+#include <hostmem/export-dir.h>
 #include <hostmem/thread-context.h>
 #include "backends/job.h"
 #include "backends/object.h"
+#include "util/export.h"
 #include "util/hostcaps.h"
 #include "util/mmap.h"
 #include "util/preflight.h"
@@ -31,7 +33,8 @@ typedef struct {
  * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
  * hostmem-secure.c how far memory is made sure without populating;
  * hostmem-discard.c how it is given back; hostmem-parts.c how others get it;
- * hostmem-saved.c how it outlives the process.
+ * hostmem-export.c the name by which others find it; hostmem-saved.c how it
+ * outlives the process.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * then value_lock or report_lock, which are innermost.
@@ -57,10 +60,15 @@ struct _HostmemBackend {
     gint policy;
     gint thp; /* HostmemOnOffAuto */
     gboolean canonical_path;
+    char *export_path;
+    char *export_owner;
+    HostmemExportDir *export_dir; /* (nullable): of the registry; constant */
 
     /* what creation made; constant afterwards */
     HmBacking backing;
     HmMapping mapping;
+    HmOwner owner;     /* with export_owner */
+    HmExport *export;  /* (nullable) */
     gboolean writable; /* the mapping is */
     gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
@@ -92,6 +100,10 @@ struct _HostmemBackendClass {
     gboolean (*open_backing)(HostmemBackend *self, GError **error);
     /* The same from what another process has left: hm_backend_adopt(). */
     gboolean (*adopt_backing)(HostmemBackend *self, GError **error);
+    /* Bytes of a huge page of the pool that it takes; 0: base pages. */
+    gsize (*pool_page_size)(HostmemBackend *self);
+    /* Whether its memory can have a name and an owner of its own. */
+    gboolean (*check_export)(HostmemBackend *self, GError **error);
     /* Adjust how the backing will be mapped. */
     void (*mapping_options)(HostmemBackend *self, HmMappingOptions *options);
     /* Before the memory of a complete backend is unmapped for good. */
@@ -179,12 +191,6 @@ void hm_backend_clear_parts(HostmemBackend *self);
  */
 void hm_backend_expose(HostmemBackend *self);
 gboolean hm_backend_is_exposed(HostmemBackend *self);
-/**
- * hm_backend_get_export_uid: the user whom the memory is meant for.
- *
- * Returns: FALSE when nobody is named
- */
-gboolean hm_backend_get_export_uid(HostmemBackend *self, uid_t *uid);
 
 /* hostmem-room.c */
 
@@ -367,6 +373,13 @@ gboolean hm_backend_check_thp(HostmemBackend *self, GError **error);
 /** Advise the mapping, which is not populated yet, for "thp". */
 void hm_backend_advise_thp(HostmemBackend *self);
 /**
+ * hm_backend_check_huge_tmpfs: does "thp" go with the tmpfs of "export-path"?
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID ("thp=off" on one that gives huge
+ * pages whether one wants them or not)
+ */
+gboolean hm_backend_check_huge_tmpfs(HostmemBackend *self, GError **error);
+/**
  * hm_backend_verify_thp: did "thp=on" get huge pages for a populated range?
  *
  * Before Linux 6.7 there is no telling, and it is taken for granted.
@@ -375,3 +388,35 @@ void hm_backend_advise_thp(HostmemBackend *self);
  */
 gboolean hm_backend_verify_thp(HostmemBackend *self, const HmRange *range,
                                GError **error);
+
+/* hostmem-export.c */
+
+/** Where an "export-path" that is a name alone lies; before creation. */
+void hm_backend_set_export_dir(HostmemBackend *self, HostmemExportDir *dir);
+/** Whether "export-path" and "export-owner" can be, as far as one sees. */
+gboolean hm_backend_check_export(HostmemBackend *self, GError **error);
+/** The step of creation: the class's open_backing(), or the named file. */
+gboolean hm_backend_open(HostmemBackend *self, GError **error);
+/** The same of memory, and its name, that another process has left. */
+gboolean hm_backend_open_saved(HostmemBackend *self, GError **error);
+/** The key of the name in what is saved. */
+#define HM_SAVED_EXPORT "export"
+/** All of it is ready: others may find it. */
+gboolean hm_backend_publish(HostmemBackend *self, GError **error);
+/** Nobody finds it any more. */
+void hm_backend_withdraw(HostmemBackend *self);
+/**
+ * hm_backend_give_to_owner: let "export-owner" open a descriptor of the memory.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_PERMISSION or %HOSTMEM_ERROR_SYSTEM; TRUE,
+ * and nothing is done, without "export-owner"
+ */
+gboolean hm_backend_give_to_owner(HostmemBackend *self, int fd, GError **error);
+/** (transfer none) (nullable): absolute; of a complete backend. */
+const char *hm_backend_get_export_path(HostmemBackend *self);
+/**
+ * hm_backend_get_export_uid: the user whom "export-owner" has named.
+ *
+ * Returns: FALSE when nobody is named, and before creation is complete
+ */
+gboolean hm_backend_get_export_uid(HostmemBackend *self, uid_t *uid);

@@ -18,6 +18,7 @@
  * the registry: it can go at any time, and then waits for their threads.
  */
 #include <string.h>
+#include "backends/hostmem.h"
 #include "backends/registry-entry.h"
 #include "util/thread.h"
 
@@ -39,6 +40,10 @@ HmEntry *hm_entry_new(HostmemRegistry *registry, const HmObjectSpec *spec,
     hm_object_set_jobs(entry->object, registry->jobs);
     hm_object_set_keeper(entry->object, registry->keeper);
     entry->given = json_incref(hm_object_spec_get_options(spec));
+    if (HOSTMEM_IS_BACKEND(entry->object)) {
+        hm_backend_set_export_dir(HOSTMEM_BACKEND(entry->object),
+                                  registry->export_dir);
+    }
     if (HOSTMEM_IS_DEVICE(entry->object)) {
         hm_device_set_space(HOSTMEM_DEVICE(entry->object), registry->space);
     }

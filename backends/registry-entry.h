@@ -25,6 +25,7 @@ struct _HostmemRegistry {
     GPtrArray *restored;   /* (element-type HostmemRestored) */
     gpointer restoring;    /* (nullable): at work: registry-restore.c */
     guint n_unnamed;       /* devices without an id, so far */
+    HostmemExportDir *export_dir; /* (nullable): of memory to come */
 };
 
 /* Where objects and devices are; ids are unique in each. */

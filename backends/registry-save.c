@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/memfd.h>
 #include <string.h>
+#include "backends/export-dir.h"
 #include "backends/registry-restore.h"
 #include "util/autofd.h"
 #include "util/error.h"
@@ -335,4 +336,7 @@ void hostmem_registry_leave_behind(HostmemRegistry *self)
     g_return_if_fail(HOSTMEM_IS_REGISTRY(self));
 
     hm_keeper_leave(self->keeper);
+    if (self->export_dir) {
+        hm_export_dir_leave_behind(self->export_dir);
+    }
 }

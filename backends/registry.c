@@ -217,14 +217,17 @@ static gboolean check_removable(HmEntry *entry, GError **error)
            hostmem_device_check_removable(HOSTMEM_DEVICE(entry->object), error);
 }
 
+static gboolean check_created(const HmEntry *entry, GError **error)
+{
+    return entry->state != HM_ENTRY_CREATING ||
+           hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                        "%s '%s' is still being created", hm_entry_noun(entry),
+                        entry->id);
+}
+
 gboolean hm_registry_remove(HmEntry *entry, GError **error)
 {
-    if (entry->state == HM_ENTRY_CREATING) {
-        return hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                            "%s '%s' is still being created",
-                            hm_entry_noun(entry), entry->id);
-    }
-    if (!check_removable(entry, error)) {
+    if (!check_created(entry, error) || !check_removable(entry, error)) {
         return FALSE;
     }
     hm_entry_remove(entry);
@@ -293,6 +296,21 @@ gboolean hostmem_registry_remove_finish(HostmemRegistry *self,
     g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
 
     return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+gboolean hostmem_registry_abandon(HostmemRegistry *self, const char *id,
+                                  GError **error)
+{
+    HmEntry *entry;
+
+    g_return_val_if_fail(HOSTMEM_IS_REGISTRY(self) && id, FALSE);
+
+    entry = find_object_to_remove(self, id, error);
+    if (!entry || !check_created(entry, error)) {
+        return FALSE;
+    }
+    hm_object_abandon(entry->object);
+    return TRUE;
 }
 
 /* Finding */
@@ -449,6 +467,14 @@ HostmemRegistry *hostmem_registry_new(void)
     return g_object_new(HOSTMEM_TYPE_REGISTRY, NULL);
 }
 
+void hostmem_registry_set_export_dir(HostmemRegistry *self,
+                                     HostmemExportDir *dir)
+{
+    g_return_if_fail(HOSTMEM_IS_REGISTRY(self));
+
+    g_set_object(&self->export_dir, dir);
+}
+
 static void on_state_changed(gpointer data)
 {
     g_signal_emit_by_name(data, "state-changed");
@@ -530,6 +556,7 @@ static void hostmem_registry_finalize(GObject *object)
     g_ptr_array_unref(self->restored);
     hm_registry_clear_state(self);
     g_free(self->note);
+    g_clear_object(&self->export_dir);
     g_main_context_unref(self->context);
     G_OBJECT_CLASS(hostmem_registry_parent_class)->finalize(object);
 }

@@ -10,6 +10,7 @@
 #include <hostmem/device.h>
 #include <hostmem/discard.h>
 #include <hostmem/error.h>
+#include <hostmem/export-dir.h>
 #include <hostmem/guest-memory.h>
 #include <hostmem/host.h>
 #include <hostmem/job.h>

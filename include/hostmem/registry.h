@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/device.h>
+#include <hostmem/export-dir.h>
 #include <hostmem/job.h>
 #include <hostmem/object.h>
 
@@ -47,6 +48,16 @@ GType hostmem_registry_get_type(void) G_GNUC_CONST;
 
 /** Returns: (transfer full): an empty registry */
 HostmemRegistry *hostmem_registry_new(void);
+
+/**
+ * hostmem_registry_set_export_dir: where an "export-path" that is a name alone
+ * lies.
+ * @dir: (nullable)
+ *
+ * Of what is added from now on.
+ */
+void hostmem_registry_set_export_dir(HostmemRegistry *self,
+                                     HostmemExportDir *dir);
 
 /**
  * hostmem_registry_add: create an object and wait until it is ready.
@@ -143,6 +154,21 @@ void hostmem_registry_remove_async(HostmemRegistry *self, const char *id,
 /** Returns: as hostmem_registry_remove(), without the BUSY of creation */
 gboolean hostmem_registry_remove_finish(HostmemRegistry *self,
                                         GAsyncResult *result, GError **error);
+
+/**
+ * hostmem_registry_abandon: nobody came to use an object.
+ *
+ * It is there as before, but when it goes outside of this process everything
+ * will be as if its creation had failed: a file that it made is gone, and one
+ * that was empty is empty again.  What was populated in a file that had its
+ * length stays, and so does what was handed over.  For who makes several
+ * things, and cannot go on without the last of them.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, or %HOSTMEM_ERROR_BUSY (still
+ * being created: cancel it)
+ */
+gboolean hostmem_registry_abandon(HostmemRegistry *self, const char *id,
+                                  GError **error);
 
 /**
  * hostmem_registry_lookup: find a ready object by id or by "/objects/ID".

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <hostmem/backend.h>
 #include "object-test.h"
 #include "os-fake.h"
@@ -27,6 +28,7 @@ static const HmFakeCall fallible[] = {
     HM_FAKE_TRUNCATE,   HM_FAKE_ALLOCATE,     HM_FAKE_SEEK,
     HM_FAKE_ADD_SEALS,  HM_FAKE_GET_AFFINITY, HM_FAKE_SET_AFFINITY,
     HM_FAKE_GET_LIMIT,  HM_FAKE_READ_TEXT,    HM_FAKE_LIST_DIR,
+    HM_FAKE_CHMOD,      HM_FAKE_CHOWN,        HM_FAKE_LINK,
 };
 
 static void assert_nothing_left(guint fds)
@@ -129,6 +131,19 @@ static void test_file_in_folder(void)
     sweep_file("");
 }
 
+/* In /dev/shm, for hm_fake_reset() forgets what is pretended. */
+static void test_export(void)
+{
+    g_autofree char *options = g_strdup_printf(
+        "memory-backend-ram,id=m0,size=4100K,prealloc=on,prealloc-threads=2,"
+        "share=on,export-owner=%u,export-path=/dev/shm/hostmem-test-%d",
+        (guint)getuid(), getpid());
+    const char *path = strrchr(options, '=') + 1;
+
+    sweep(options);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+}
+
 static const HmTest tests[] = {
     {"/hostmem-failures/ram", test_ram},
     {"/hostmem-failures/ram-share", test_ram_share},
@@ -136,6 +151,7 @@ static const HmTest tests[] = {
     {"/hostmem-failures/memfd", test_memfd},
     {"/hostmem-failures/memfd-private", test_memfd_private},
     {"/hostmem-failures/shm", test_shm},
+    {"/hostmem-failures/export", test_export},
     {"/hostmem-failures/file", test_file},
     {"/hostmem-failures/file-in-folder", test_file_in_folder},
 };
