@@ -39,6 +39,10 @@ static const Row rows[] = {
      "Create a virtio-mem device on a memory backend, after all\n"
      "objects; may be repeated.  '-device help' lists the\n"
      "drivers, '-device DRIVER,help' the properties of one."},
+    {"-export-dir", 0, "DIR[,size=SIZE]", TEXT, FIELD(export_dir),
+     "Mount a tmpfs of huge pages on an empty directory, where\n"
+     "other processes find memory by its export-path, and\n"
+     "unmount it at the end.  It takes CAP_SYS_ADMIN."},
     {.help = "Control"},
     {"-qmp", 0, "ADDRESS", LIST, FIELD(qmp),
      "Serve QMP on unix:PATH[,server=on][,wait=off],\n"
@@ -255,6 +259,7 @@ void hm_options_free(HmOptions *options)
     g_ptr_array_unref(options->objects);
     g_ptr_array_unref(options->devices);
     g_ptr_array_unref(options->qmp);
+    g_free(options->export_dir);
     g_free(options->name);
     g_free(options->pidfile);
     g_free(options->run);

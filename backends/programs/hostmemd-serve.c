@@ -34,8 +34,10 @@ struct Daemon {
     const HmOptions *options;
     GPtrArray *inherited;
     GMainLoop *loop;
-    GCancellable *starting; /* NULL once ready */
+    GCancellable *starting;       /* NULL once ready */
+    HostmemExportDir *export_dir; /* (nullable) */
     HostmemRegistry *registry;
+    HmStartup *startup; /* NULL once all that hangs on the memory is there */
     HostmemQmpServer *server;
     HmDoors *doors;
     HmProgress *progress;
@@ -213,7 +215,10 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
 
     if (!hm_startup_finish(result, &error) || !begin_serving(self, &error)) {
         fail_start(self, error);
-    } else if (shows_jobs(self)) {
+        return;
+    }
+    g_clear_pointer(&self->startup, hm_startup_free);
+    if (shows_jobs(self)) {
         hm_jobs_wait_async(self->registry, self->starting, on_ready, self);
     }
 }
@@ -243,6 +248,22 @@ static gboolean open_doors(Daemon *self, GError **error)
     return self->doors != NULL;
 }
 
+static gboolean open_export_dir(Daemon *self, GError **error)
+{
+    const char *text = self->options->export_dir;
+
+    if (!text) {
+        return TRUE;
+    }
+    self->export_dir = hostmem_export_dir_new(text, error);
+    if (!self->export_dir) {
+        g_prefix_error(error, "-export-dir %s: ", text);
+        return FALSE;
+    }
+    hostmem_registry_set_export_dir(self->registry, self->export_dir);
+    return TRUE;
+}
+
 /* The doors first: a client is answered while memory is populated. */
 static gboolean start(Daemon *self, GError **error)
 {
@@ -251,15 +272,15 @@ static gboolean start(Daemon *self, GError **error)
         self->ready_watch =
             g_unix_fd_add(self->ready_fd, G_IO_ERR, on_starter_gone, self);
     }
-    if (!open_doors(self, error)) {
+    if (!open_export_dir(self, error) || !open_doors(self, error)) {
         return FALSE;
     }
     self->service = hm_service_new(self->registry);
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
-    hm_startup_async(self->registry, self->options, self->starting, on_started,
-                     self);
+    self->startup = hm_startup_new(self->registry, self->options);
+    hm_startup_async(self->startup, self->starting, on_started, self);
     return TRUE;
 }
 
@@ -291,9 +312,16 @@ static void leave(Daemon *self)
     g_clear_pointer(&self->service, hm_service_free);
     g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
-    hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
+    if (self->server) {
+        hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
+    }
     g_clear_object(&self->server);
+    if (self->startup) {
+        hm_startup_abandon(self->startup);
+    }
+    g_clear_pointer(&self->startup, hm_startup_free);
     g_clear_object(&self->registry);
+    g_clear_object(&self->export_dir);
     g_clear_pointer(&self->doors, hm_doors_free);
     g_clear_pointer(&self->pidfile, hm_pidfile_free);
     g_clear_object(&self->starting);

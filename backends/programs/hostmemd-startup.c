@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hostmemd.h"
 
-typedef struct {
-    GPtrArray *objects; /* in the order of creation; NULL at the end */
+struct HmStartup {
+    HostmemRegistry *registry; /* borrowed */
+    GPtrArray *objects;        /* in the order of creation; NULL at the end */
     GPtrArray *devices;
-    guint next; /* device */
-} Startup;
+    GPtrArray *ids; /* of the objects */
+    guint next;     /* device */
+};
 
-static void startup_free(gpointer data)
+void hm_startup_free(HmStartup *self)
 {
-    Startup *self = data;
     g_ptr_array_unref(self->objects);
     g_ptr_array_unref(self->devices);
+    g_ptr_array_unref(self->ids);
     g_free(self);
 }
 
@@ -33,15 +35,17 @@ static void append_if(GPtrArray *to, GPtrArray *from, gboolean contexts)
     }
 }
 
-static Startup *startup_new(const HmOptions *options)
+HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options)
 {
-    Startup *self = g_new0(Startup, 1);
+    HmStartup *self = g_new0(HmStartup, 1);
 
+    self->registry = registry;
     self->objects = g_ptr_array_new_with_free_func(g_free);
     append_if(self->objects, options->objects, TRUE);
     append_if(self->objects, options->objects, FALSE);
     g_ptr_array_add(self->objects, NULL);
     self->devices = g_ptr_array_ref(options->devices);
+    self->ids = g_ptr_array_new_with_free_func(g_free);
     return self;
 }
 
@@ -57,7 +61,7 @@ static void create_next_device(GTask *task);
 static void on_device(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
-    Startup *self = g_task_get_task_data(task);
+    HmStartup *self = g_task_get_task_data(task);
     GError *error = NULL;
 
     if (!hostmem_registry_add_device_finish(HOSTMEM_REGISTRY(source), result,
@@ -72,7 +76,7 @@ static void on_device(GObject *source, GAsyncResult *result, gpointer data)
 /* Takes the reference to @task. */
 static void create_next_device(GTask *task)
 {
-    Startup *self = g_task_get_task_data(task);
+    HmStartup *self = g_task_get_task_data(task);
 
     if (self->next == self->devices->len) {
         g_task_return_boolean(task, TRUE);
@@ -87,7 +91,7 @@ static void create_next_device(GTask *task)
 static void on_objects(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GTask) task = data;
-    Startup *self = g_task_get_task_data(task);
+    HmStartup *self = g_task_get_task_data(task);
     GError *error = NULL;
     guint failed;
 
@@ -99,20 +103,39 @@ static void on_objects(GObject *source, GAsyncResult *result, gpointer data)
     create_next_device(g_steal_pointer(&task));
 }
 
-void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
-                      GCancellable *cancellable, GAsyncReadyCallback callback,
-                      gpointer user_data)
+/* The batch has just taken its ids, and nobody else has begun. */
+static void note_ids(HmStartup *self)
 {
-    GTask *task = g_task_new(registry, cancellable, callback, user_data);
-    Startup *self = startup_new(options);
+    g_autoptr(GPtrArray) pending =
+        hostmem_registry_list_pending(self->registry);
 
-    g_task_set_task_data(task, self, startup_free);
-    hostmem_registry_add_batch_async(registry,
+    for (guint i = 0; i < pending->len; i++) {
+        g_ptr_array_add(self->ids,
+                        g_strdup(hostmem_object_get_id(pending->pdata[i])));
+    }
+}
+
+void hm_startup_async(HmStartup *self, GCancellable *cancellable,
+                      GAsyncReadyCallback callback, gpointer user_data)
+{
+    GTask *task = g_task_new(self->registry, cancellable, callback, user_data);
+
+    g_task_set_task_data(task, self, NULL);
+    hostmem_registry_add_batch_async(self->registry,
                                      (const char *const *)self->objects->pdata,
                                      cancellable, on_objects, task);
+    note_ids(self);
 }
 
 gboolean hm_startup_finish(GAsyncResult *result, GError **error)
 {
     return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+/* Those that failed are not there. */
+void hm_startup_abandon(HmStartup *self)
+{
+    for (guint i = 0; i < self->ids->len; i++) {
+        hostmem_registry_abandon(self->registry, self->ids->pdata[i], NULL);
+    }
 }

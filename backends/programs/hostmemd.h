@@ -13,6 +13,7 @@ typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
     GPtrArray *devices; /* (element-type utf8): each -device, as written */
     GPtrArray *qmp;     /* (element-type utf8): each -qmp, as written */
+    char *export_dir;
     char *name;
     char *pidfile;
     char *run;
@@ -176,18 +177,28 @@ int hm_serve(const HmOptions *options, GPtrArray *inherited, int ready_fd);
 
 /* The objects and devices of the command line: hostmemd-startup.c */
 
+typedef struct HmStartup HmStartup;
+
+/** @registry is borrowed, and must live as long. */
+HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options);
+void hm_startup_free(HmStartup *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmStartup, hm_startup_free)
+
 /**
- * hm_startup_async: create what -object and -device ask for.
+ * hm_startup_async: create what -object and -device ask for; once.
  *
  * The objects together, each thread-context first, then the devices one by one;
  * otherwise the order is kept.  Stops at the first device that fails; what was
  * before it stays.
  */
-void hm_startup_async(HostmemRegistry *registry, const HmOptions *options,
-                      GCancellable *cancellable, GAsyncReadyCallback callback,
-                      gpointer user_data);
+void hm_startup_async(HmStartup *self, GCancellable *cancellable,
+                      GAsyncReadyCallback callback, gpointer user_data);
 /** Returns: FALSE with the creation's error, "-object TEXT: " before it */
 gboolean hm_startup_finish(GAsyncResult *result, GError **error);
+
+/** Let the objects leave files as they found them when the registry goes: what
+ * they were made for has failed. */
+void hm_startup_abandon(HmStartup *self);
 
 /* What goes on in the background: hostmemd-jobs.c */
 
