@@ -26,6 +26,7 @@ TIES = "backends/object-types.c"
 # Headers of libraries, and the files that may know them.
 OWNERS = {
     r"numa(if)?\.h": r"util/(os-linux|numa)\.c",
+    r"libfdt\.h": r"backends/export/fdt[-a-z]*\.[ch]",
     r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
     r"|backends/(object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*",

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "backends/export/fdt.h"
+#include "util/error.h"
+
+#define NODE_NAME_SIZE 64
+
+/* A range and the node it comes from. */
+typedef struct {
+    HmRange range;
+    gint64 numa_node;
+    int node;
+} Found;
+
+static gboolean has_text(const void *blob, int node, const char *property,
+                         const char *text)
+{
+    int length;
+    const char *value = fdt_getprop(blob, node, property, &length);
+
+    return value && length > 0 && strnlen(value, length) == strlen(text) &&
+           memcmp(value, text, strlen(text)) == 0;
+}
+
+static gboolean is_enabled(const void *blob, int node)
+{
+    return !fdt_getprop(blob, node, "status", NULL) ||
+           has_text(blob, node, "status", "okay") ||
+           has_text(blob, node, "status", "ok");
+}
+
+static gboolean is_memory(const void *blob, int node)
+{
+    return has_text(blob, node, "device_type", "memory") &&
+           is_enabled(blob, node);
+}
+
+static gint64 numa_node_of(const void *blob, int node)
+{
+    int length;
+    const fdt32_t *id = fdt_getprop(blob, node, "numa-node-id", &length);
+
+    return id && length == sizeof(*id) ? (gint64)fdt32_ld(id)
+                                       : HOSTMEM_FDT_NO_NODE;
+}
+
+static gboolean collect(HostmemFdt *self, int node, GArray *all, GError **error)
+{
+    g_autoptr(GArray) ranges =
+        hm_fdt_read_reg(self->blob, node, &self->cells, error);
+    gint64 numa_node = numa_node_of(self->blob, node);
+
+    for (guint i = 0; ranges && i < ranges->len; i++) {
+        Found found = {g_array_index(ranges, HmRange, i), numa_node, node};
+        g_array_append_val(all, found);
+    }
+    return ranges != NULL;
+}
+
+static int by_address(gconstpointer a, gconstpointer b)
+{
+    guint64 first = ((const Found *)a)->range.offset;
+    guint64 second = ((const Found *)b)->range.offset;
+
+    return (first > second) - (first < second);
+}
+
+static gboolean set_overlap(GError **error, const void *blob, const Found *a,
+                            const Found *b)
+{
+    g_autofree char *first = hm_fdt_path(blob, a->node);
+    g_autofree char *second = hm_fdt_path(blob, b->node);
+    g_autofree char *quoted_first = hm_error_quote(first);
+    g_autofree char *quoted_second = hm_error_quote(second);
+
+    return hm_set_error(
+        error, HOSTMEM_ERROR_INVALID,
+        "device tree: %s and %s overlap at 0x%" G_GINT64_MODIFIER "x",
+        quoted_first, quoted_second, b->range.offset);
+}
+
+static gboolean check_overlap(const void *blob, GArray *sorted, GError **error)
+{
+    for (guint i = 1; i < sorted->len; i++) {
+        const Found *before = &g_array_index(sorted, Found, i - 1);
+        const Found *found = &g_array_index(sorted, Found, i);
+
+        if (hm_range_end(&before->range) > found->range.offset) {
+            return set_overlap(error, blob, before, found);
+        }
+    }
+    return TRUE;
+}
+
+/* (transfer full) (nullable): all memory, by address. */
+static GArray *find_memory(HostmemFdt *self, GError **error)
+{
+    g_autoptr(GArray) all = g_array_new(FALSE, FALSE, sizeof(Found));
+    int node;
+
+    fdt_for_each_subnode(node, self->blob, 0)
+    {
+        if (is_memory(self->blob, node) && !collect(self, node, all, error)) {
+            return NULL;
+        }
+    }
+    g_array_sort(all, by_address);
+    return check_overlap(self->blob, all, error) ? g_steal_pointer(&all) : NULL;
+}
+
+GArray *hostmem_fdt_list_memory(HostmemFdt *self, GError **error)
+{
+    g_autoptr(GArray) all = find_memory(self, error);
+    GArray *list;
+
+    if (!all) {
+        return NULL;
+    }
+    list = g_array_new(FALSE, FALSE, sizeof(HostmemFdtMemory));
+    for (guint i = 0; i < all->len; i++) {
+        const Found *found = &g_array_index(all, Found, i);
+        HostmemFdtMemory memory = {found->range.offset, found->range.length,
+                                   found->numa_node};
+        g_array_append_val(list, memory);
+    }
+    return list;
+}
+
+/* Adding */
+
+typedef struct {
+    const HmFdtCells *cells;
+    const char *name;
+    HmRange range;
+    gint64 numa_node;
+} Addition;
+
+static int add_memory_node(void *blob, gconstpointer data)
+{
+    const Addition *new = data;
+    int node = fdt_add_subnode(blob, 0, new->name);
+    int err = node < 0 ? node : 0;
+
+    if (!err && new->numa_node != HOSTMEM_FDT_NO_NODE) {
+        err = fdt_setprop_u32(blob, node, "numa-node-id",
+                              (guint32) new->numa_node);
+    }
+    if (!err) {
+        err = hm_fdt_append_reg(blob, node, new->cells, new->range.offset,
+                                new->range.length);
+    }
+    return err ? err : fdt_setprop_string(blob, node, "device_type", "memory");
+}
+
+static gboolean check_free(const void *blob, GArray *all, const HmRange *range,
+                           GError **error)
+{
+    HmRange common;
+
+    for (guint i = 0; i < all->len; i++) {
+        const Found *found = &g_array_index(all, Found, i);
+
+        if (hm_range_intersect(&found->range, range, &common)) {
+            g_autofree char *path = hm_fdt_path(blob, found->node);
+            g_autofree char *quoted = hm_error_quote(path);
+            return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                                "device tree: memory of 0x%" G_GINT64_MODIFIER
+                                "x bytes at 0x%" G_GINT64_MODIFIER
+                                "x overlaps %s",
+                                range->length, range->offset, quoted);
+        }
+    }
+    return TRUE;
+}
+
+static gboolean check_name(HostmemFdt *self, const char *name, GError **error)
+{
+    if (fdt_subnode_offset(self->blob, 0, name) < 0) {
+        return TRUE;
+    }
+    return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                        "device tree: there is a node /%s, which is no memory",
+                        name);
+}
+
+gboolean hostmem_fdt_add_memory(HostmemFdt *self,
+                                const HostmemFdtMemory *memory, GError **error)
+{
+    g_autoptr(GArray) all = find_memory(self, error);
+    char name[NODE_NAME_SIZE];
+    Addition new = {&self->cells, name, {0, 0}, memory->node};
+
+    g_return_val_if_fail(memory->node >= HOSTMEM_FDT_NO_NODE &&
+                             memory->node <= G_MAXUINT32,
+                         FALSE);
+    if (!all ||
+        !hm_fdt_check_range(self, "memory", memory->base, memory->size,
+                            &new.range, error) ||
+        !check_free(self->blob, all, &new.range, error)) {
+        return FALSE;
+    }
+    g_snprintf(name, sizeof(name), "memory@%" G_GINT64_MODIFIER "x",
+               memory->base);
+    return check_name(self, name, error) &&
+           hm_fdt_change(self, add_memory_node, &new, error);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/fdt.h>
+#include "fuzz.h"
+
+#define GIB (1024ull * 1024 * 1024)
+
+/* Ascending, and none overlaps the next. */
+static void check_list(GArray *list)
+{
+    guint64 end = 0;
+
+    for (guint i = 0; i < list->len; i++) {
+        const HostmemFdtMemory *memory =
+            &g_array_index(list, HostmemFdtMemory, i);
+
+        g_assert_cmpuint(memory->size, >, 0);
+        g_assert_cmpuint(memory->base, >=, end);
+        end = memory->base + memory->size;
+        g_assert_true(end > memory->base);
+    }
+}
+
+static void list(HostmemFdt *fdt)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) found = hostmem_fdt_list_memory(fdt, &error);
+
+    fuzz_check_error(found != NULL, error);
+    if (found) {
+        check_list(found);
+    }
+}
+
+/* What was changed is still a tree; what failed has changed nothing. */
+static void check_changed(HostmemFdt *fdt, GBytes *before, gboolean ok,
+                          GError **error)
+{
+    g_autoptr(GBytes) after = hostmem_fdt_to_bytes(fdt);
+    g_autoptr(GError) why = NULL;
+    g_autoptr(HostmemFdt) again = hostmem_fdt_parse(
+        g_bytes_get_data(after, NULL), g_bytes_get_size(after), &why);
+
+    fuzz_check_error(ok, *error);
+    g_assert_true(ok || g_bytes_equal(before, after));
+    g_assert_no_error(why);
+    g_assert_nonnull(again);
+    g_clear_error(error);
+}
+
+static void change(HostmemFdt *fdt)
+{
+    static const guint32 interrupt[] = {0, 16, 4};
+    HostmemFdtMemory memory = {5 * GIB, GIB, 1};
+    g_autoptr(GBytes) before = hostmem_fdt_to_bytes(fdt);
+    g_autoptr(GError) error = NULL;
+    gboolean ok = hostmem_fdt_add_memory(fdt, &memory, &error);
+    check_changed(fdt, before, ok, &error);
+
+    g_autoptr(GBytes) second = hostmem_fdt_to_bytes(fdt);
+    ok = hostmem_fdt_add_reserved(fdt, "hotplug", 6 * GIB, GIB, &error);
+    check_changed(fdt, second, ok, &error);
+
+    g_autoptr(GBytes) third = hostmem_fdt_to_bytes(fdt);
+    ok = hostmem_fdt_set_distance(fdt, 0, 1, 20, &error);
+    check_changed(fdt, third, ok, &error);
+
+    g_autoptr(GBytes) fourth = hostmem_fdt_to_bytes(fdt);
+    ok = hostmem_fdt_add_virtio_mmio(fdt, 0xa000000, 512, interrupt, 3, &error);
+    check_changed(fdt, fourth, ok, &error);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(HostmemFdt) fdt = hostmem_fdt_parse(data, size, &error);
+
+    fuzz_check_error(fdt != NULL, error);
+    if (fdt) {
+        list(fdt);
+        change(fdt);
+        list(fdt);
+    }
+    return 0;
+}
