@@ -494,6 +494,11 @@ void hm_json_stream_feed(HmJsonStream *self, const char *data, gsize length)
     stop_feeding(self);
 }
 
+gboolean hm_json_stream_is_inside(const HmJsonStream *self)
+{
+    return self->state != STATE_IDLE && self->state != STATE_SKIP;
+}
+
 void hm_json_stream_end(HmJsonStream *self)
 {
     g_return_if_fail(!self->feeding);

@@ -58,6 +58,8 @@ json_t *hm_json_parse_text(const GString *text, GCancellable *cancellable,
 
 /** Any bytes, any split. */
 void hm_json_stream_feed(HmJsonStream *self, const char *data, gsize length);
+/** Whether a value has begun and is not complete. */
+gboolean hm_json_stream_is_inside(const HmJsonStream *self);
 /**
  * The end: an unfinished value is an error ("premature EOI").  What is fed
  * afterwards is a stream of its own.

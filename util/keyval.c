@@ -150,6 +150,21 @@ const char *hm_keyval_get(const HmKeyval *self, const char *key)
     return NULL;
 }
 
+const char **hm_keyval_get_all(const HmKeyval *self, const char *key)
+{
+    const char **values = g_new0(const char *, self->parts->len + 1);
+    guint n = 0;
+
+    for (guint i = 0; i < self->parts->len; i++) {
+        const Part *part = g_ptr_array_index(self->parts, i);
+
+        if (part->value && g_str_equal(part->key, key)) {
+            values[n++] = part->value;
+        }
+    }
+    return values;
+}
+
 /* Parts to groups */
 
 static void group_free(gpointer data)

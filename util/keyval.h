@@ -29,6 +29,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmKeyval, hm_keyval_free)
 /** (transfer none) (nullable): a scalar's value; the last one counts. */
 const char *hm_keyval_get(const HmKeyval *self, const char *key);
 
+/** (transfer container): all of its values, in order, NULL-terminated. */
+const char **hm_keyval_get_all(const HmKeyval *self, const char *key);
+
 /** (transfer none) (nullable): the first key of a value that has no row. */
 const char *hm_keyval_find_unknown(const HmKeyval *self,
                                    const HmProp *(*find)(const char *key,
