@@ -23,15 +23,27 @@ static const HmProp *find_option(const char *key, gpointer data G_GNUC_UNUSED)
     return NULL;
 }
 
-static gboolean check_options(const char *text, GError **error)
+static const HmProp *find_unix_option(const char *key, gpointer data)
 {
-    g_autoptr(HmKeyval) keyval = hm_keyval_parse(text, NULL, error);
+    const HmProp *row = find_option(key, data);
+
+    return row ? row : hm_qmp_access_find_row(key);
+}
+
+static gboolean check_options(const HmKeyval *keyval, gboolean is_unix,
+                              GError **error)
+{
+    const char *other = hm_keyval_find_unknown(keyval, find_option, NULL);
     json_auto_t *options = NULL;
 
-    if (!keyval) {
-        return FALSE;
+    if (!is_unix && other && hm_qmp_access_find_row(other)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'%s' is an option of unix:PATH: TCP does not "
+                            "tell who connects",
+                            other);
     }
-    options = hm_keyval_to_json(keyval, find_option, NULL, error);
+    options = hm_keyval_to_json(
+        keyval, is_unix ? find_unix_option : find_option, NULL, error);
     if (!options) {
         return FALSE;
     }
@@ -40,6 +52,15 @@ static gboolean check_options(const char *text, GError **error)
                             "server=off: QMP is served here, clients connect");
     }
     return TRUE;
+}
+
+static gboolean parse_options(HmQmpAddress *self, const char *text,
+                              GError **error)
+{
+    g_autoptr(HmKeyval) keyval = hm_keyval_parse(text, NULL, error);
+
+    return keyval && check_options(keyval, self->path != NULL, error) &&
+           hm_qmp_access_parse(&self->access, keyval, error);
 }
 
 /* The part before the first single comma, its doubled commas made one. */
@@ -115,16 +136,10 @@ static gboolean parse_tcp(HmQmpAddress *self, const char *text, GError **error)
     return TRUE;
 }
 
-gboolean hm_qmp_address_parse(HmQmpAddress *self, const char *text,
-                              GError **error)
+static gboolean parse_where(HmQmpAddress *self, const char *address,
+                            GError **error)
 {
-    const char *options;
-    g_autofree char *address = split_options(text, &options);
-
-    *self = (HmQmpAddress){0};
-    if (!check_options(options, error)) {
-        return FALSE;
-    }
+    *self = (HmQmpAddress){.access = HM_QMP_ACCESS_INIT};
     if (g_str_has_prefix(address, "unix:")) {
         return parse_unix(self, address + strlen("unix:"), error);
     }
@@ -135,8 +150,48 @@ gboolean hm_qmp_address_parse(HmQmpAddress *self, const char *text,
                         "'%s': expected unix:PATH or tcp:HOST:PORT", address);
 }
 
+gboolean hm_qmp_address_parse(HmQmpAddress *self, const char *text,
+                              GError **error)
+{
+    const char *options;
+    g_autofree char *address = split_options(text, &options);
+
+    if (!parse_where(self, address, error)) {
+        return FALSE;
+    }
+    if (!parse_options(self, options, error)) {
+        hm_qmp_address_clear(self);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean hm_qmp_address_parse_peer(HmQmpAddress *self, const char *text,
+                                   GError **error)
+{
+    const char *options;
+    g_autofree char *address = split_options(text, &options);
+
+    if (*options) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'%s': whoever connects takes no options (a comma "
+                            "in a path is doubled)",
+                            text);
+    }
+    if (!parse_where(self, address, error)) {
+        return FALSE;
+    }
+    if (!self->path && !self->port) {
+        hm_qmp_address_clear(self);
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'%s': which port is it?", text);
+    }
+    return TRUE;
+}
+
 void hm_qmp_address_clear(HmQmpAddress *self)
 {
+    hm_qmp_access_clear(&self->access);
     g_clear_pointer(&self->path, g_free);
     g_clear_pointer(&self->host, g_free);
 }
@@ -158,4 +213,42 @@ char *hm_qmp_address_to_string(const HmQmpAddress *self)
     return g_strdup_printf(strchr(self->host, ':') ? "tcp:[%s]:%u"
                                                    : "tcp:%s:%u",
                            self->host, self->port);
+}
+
+static const struct {
+    GIOErrorEnum theirs;
+    HostmemError ours;
+} codes[] = {
+    {G_IO_ERROR_ADDRESS_IN_USE, HOSTMEM_ERROR_EXISTS},
+    {G_IO_ERROR_CONNECTION_REFUSED, HOSTMEM_ERROR_NOT_FOUND},
+    {G_IO_ERROR_HOST_NOT_FOUND, HOSTMEM_ERROR_NOT_FOUND},
+    {G_IO_ERROR_NOT_FOUND, HOSTMEM_ERROR_NOT_FOUND},
+    {G_IO_ERROR_PERMISSION_DENIED, HOSTMEM_ERROR_PERMISSION},
+    {G_IO_ERROR_TIMED_OUT, HOSTMEM_ERROR_TIMED_OUT},
+    {G_IO_ERROR_WOULD_BLOCK, HOSTMEM_ERROR_BUSY},
+};
+
+static HostmemError code_of(const GError *cause)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(codes); i++) {
+        if (g_error_matches(cause, G_IO_ERROR, (gint)codes[i].theirs)) {
+            return codes[i].ours;
+        }
+    }
+    return cause->domain == G_RESOLVER_ERROR ? HOSTMEM_ERROR_NOT_FOUND
+                                             : HOSTMEM_ERROR_SYSTEM;
+}
+
+void hm_qmp_address_set_error(const HmQmpAddress *self, const char *verb,
+                              const GError *cause, GError **error)
+{
+    g_autofree char *text = NULL;
+
+    if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        g_propagate_error(error, g_error_copy(cause));
+        return;
+    }
+    text = hm_qmp_address_to_string(self);
+    hm_set_error(error, code_of(cause), "cannot %s %s: %s", verb, text,
+                 cause->message);
 }

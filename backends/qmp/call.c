@@ -62,9 +62,9 @@ static HmQmpCall *call_new(HostmemQmpServer *server, HmQmpSession *session,
     return call;
 }
 
-static void end(HmQmpCall *call, json_t *response)
+static void call_free(HmQmpCall *call)
 {
-    hm_qmp_session_reply(call->session, response, call->oob);
+    g_clear_object(&call->fds);
     hm_qmp_session_unref(call->session);
     json_decref(call->arguments);
     json_decref(call->id);
@@ -72,15 +72,35 @@ static void end(HmQmpCall *call, json_t *response)
     g_free(call);
 }
 
+static void reply_with_fds(HmQmpCall *call, json_t *response)
+{
+    g_autoptr(GError) error = NULL;
+
+    hm_set_error(&error, HOSTMEM_ERROR_LIMIT,
+                 "cannot send descriptors: too many of this user are under "
+                 "way, sent and not received (the limit is RLIMIT_NOFILE)");
+    hm_qmp_session_reply_fds(call->session, response, call->fds,
+                             hm_qmp_error_to_json(error, call->id), call->oob);
+}
+
 void hm_qmp_call_return(HmQmpCall *call, json_t *value)
 {
-    end(call, json_pack("{s:o,s:O*}", "return", value ? value : json_object(),
-                        "id", call->id));
+    json_t *response = json_pack("{s:o,s:O*}", "return",
+                                 value ? value : json_object(), "id", call->id);
+
+    if (call->fds) {
+        reply_with_fds(call, response);
+    } else {
+        hm_qmp_session_reply(call->session, response, call->oob);
+    }
+    call_free(call);
 }
 
 void hm_qmp_call_fail(HmQmpCall *call, const GError *error)
 {
-    end(call, hm_qmp_error_to_json(error, call->id));
+    hm_qmp_session_reply(call->session, hm_qmp_error_to_json(error, call->id),
+                         call->oob);
+    call_free(call);
 }
 
 void hm_qmp_call_end(HmQmpCall *call, json_t *value, const GError *error)

@@ -35,6 +35,7 @@ struct HmQmpCall {
     json_t *arguments;        /* owned; an object, checked against the rows */
     json_t *id;               /* owned; NULL without one */
     gboolean oob;             /* runs out of the session's order */
+    GUnixFDList *fds; /* (nullable), owned: go along with what is returned */
 };
 
 /** Whether a message asks to run out of band. */

@@ -18,6 +18,10 @@ static const HmProp device_list_properties_rows[] = {
     {.name = "typename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
 
+static const HmProp get_memory_fd_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
 static const HmProp job_rows[] = {
     {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
@@ -136,6 +140,15 @@ static const HmQmpType type_memdev =
            {"prealloc-method", &hm_qmp_type_str, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 
+static const HmQmpType type_memory_part =
+    OBJECT("MemoryPart", {"offset", &hm_qmp_type_int},
+           {"length", &hm_qmp_type_int}, {"fd-offset", &hm_qmp_type_int});
+static const HmQmpType type_memory_part_list = ARRAY_OF(type_memory_part);
+static const HmQmpType type_memory_fd =
+    OBJECT("MemoryFd", {"id", &hm_qmp_type_str}, {"size", &hm_qmp_type_int},
+           {"page-size", &hm_qmp_type_int}, {"sealed", &hm_qmp_type_bool},
+           {"parts", &type_memory_part_list});
+
 static const HmQmpType type_memory_device_kind = {
     .kind = HM_QMP_ENUM,
     .name = "MemoryDeviceInfoKind",
@@ -213,6 +226,8 @@ static const HmQmpCommand commands[] = {
      .flags = HM_QMP_OPTIONS | HM_QMP_DEVICE},
     {"device_del", hm_qmp_run_device_del, ROWS(device_del_rows),
      .flags = HM_QMP_OOB},
+    {"get-memory-fd", hm_qmp_run_get_memory_fd, ROWS(get_memory_fd_rows),
+     &type_memory_fd},
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
     {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
      .flags = HM_QMP_OOB},

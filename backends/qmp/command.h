@@ -34,6 +34,9 @@ void hm_qmp_run_device_add(HmQmpCall *call);
 void hm_qmp_run_device_del(HmQmpCall *call);
 void hm_qmp_run_device_list_properties(HmQmpCall *call);
 
+/* commands-fd.c */
+void hm_qmp_run_get_memory_fd(HmQmpCall *call);
+
 /* commands-host.c */
 void hm_qmp_run_query_host_nodes(HmQmpCall *call);
 

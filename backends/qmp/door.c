@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <gio/gunixsocketaddress.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "backends/qmp/door.h"
+#include "util/autofd.h"
 #include "util/error.h"
 
 #define BACKLOG         256
 #define ACCEPT_RETRY_MS 200
-#define SOCKET_MODE     0600
 
 struct HmQmpDoor {
     HmQmpAddress address;
-    gboolean has_file; /* with a Unix socket: which one is ours */
+    gboolean has_file; /* that is ours, of a Unix socket: which one it is */
     dev_t device;
     ino_t inode;
 
@@ -64,7 +65,8 @@ static void welcome(HmQmpDoor *self, GSocket *peer)
         /* A reply behind an event must not wait for the peer's ACK. */
         g_socket_set_option(peer, IPPROTO_TCP, TCP_NODELAY, TRUE, NULL);
     }
-    self->func(G_IO_STREAM(stream), self->user_data);
+    self->func(G_IO_STREAM(stream), self->address.access.allowed,
+               self->user_data);
 }
 
 static gboolean on_client(GSocket *socket, GIOCondition condition G_GNUC_UNUSED,
@@ -111,26 +113,6 @@ void hm_qmp_door_set_open(HmQmpDoor *self, gboolean open)
 
 /* Binding */
 
-/* What GIO says, with a code of ours. */
-static gboolean set_error_gio(GError **error, const HmQmpAddress *address,
-                              const GError *cause)
-{
-    g_autofree char *text = hm_qmp_address_to_string(address);
-    HostmemError code = HOSTMEM_ERROR_SYSTEM;
-
-    if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE)) {
-        code = HOSTMEM_ERROR_EXISTS;
-    } else if (g_error_matches(cause, G_IO_ERROR,
-                               G_IO_ERROR_PERMISSION_DENIED)) {
-        code = HOSTMEM_ERROR_PERMISSION;
-    } else if (g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
-               cause->domain == G_RESOLVER_ERROR) {
-        code = HOSTMEM_ERROR_NOT_FOUND;
-    }
-    return hm_set_error(error, code, "cannot listen on %s: %s", text,
-                        cause->message);
-}
-
 static GSocket *bind_socket(GSocketAddress *address, GError **error)
 {
     GSocketFamily family = g_socket_address_get_family(address);
@@ -143,10 +125,9 @@ static GSocket *bind_socket(GSocketAddress *address, GError **error)
     g_socket_set_blocking(socket, FALSE);
     g_socket_set_listen_backlog(socket, BACKLOG);
     /* Linux gives the mode of the unbound socket to the file that bind(2)
-     * makes, so that nobody can slip in before a chmod(2); umask(2) would
-     * reach into other threads. */
+     * makes; umask(2) would reach into other threads. */
     if (family == G_SOCKET_FAMILY_UNIX) {
-        fchmod(g_socket_get_fd(socket), SOCKET_MODE);
+        fchmod(g_socket_get_fd(socket), HM_QMP_SOCKET_MODE);
     }
     if (!g_socket_bind(socket, address, family != G_SOCKET_FAMILY_UNIX,
                        error)) {
@@ -211,7 +192,7 @@ static GSocket *bind_unix(const HmQmpAddress *address, GError **error)
         socket = bind_socket(where, &cause);
     }
     if (!socket) {
-        set_error_gio(error, address, cause);
+        hm_qmp_address_set_error(address, "listen on", cause, error);
     }
     return socket;
 }
@@ -251,22 +232,73 @@ static GSocket *bind_tcp(const HmQmpAddress *address, GError **error)
         socket = bind_socket(where, &cause);
     }
     if (!socket) {
-        set_error_gio(error, address, cause);
+        hm_qmp_address_set_error(address, "listen on", cause, error);
     }
     return socket;
 }
 
-/* Which file is ours, by a name that a chdir(2) does not spoil. */
-static void note_file(HmQmpDoor *self, const char *path)
+/* Its file, whoever may be renaming others meanwhile. */
+static int open_file(HmQmpDoor *self, GError **error)
 {
+    hm_autofd int fd = hm_os_open(self->address.path, O_PATH | O_NOFOLLOW, 0);
     struct stat st;
 
-    self->address.path = g_canonicalize_filename(path, NULL);
-    if (lstat(self->address.path, &st) == 0) {
-        self->has_file = TRUE;
-        self->device = st.st_dev;
-        self->inode = st.st_ino;
+    if (fd < 0) {
+        hm_set_error_errno(error, -fd, "cannot listen on unix:%s",
+                           self->address.path);
+        return -1;
     }
+    if (hm_os_stat(fd, &st) < 0 || !S_ISSOCK(st.st_mode) ||
+        st.st_uid != geteuid()) {
+        hm_set_error(error, HOSTMEM_ERROR_SYSTEM,
+                     "cannot listen on unix:%s: another file is there now",
+                     self->address.path);
+        return -1;
+    }
+    self->has_file = TRUE;
+    self->device = st.st_dev;
+    self->inode = st.st_ino;
+    return hm_steal_fd(&fd);
+}
+
+/* O_PATH is no access: chmod(2) wants a path, and finds the file by it. */
+static int change_mode(int fd, mode_t mode)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+
+    return chmod(path, mode);
+}
+
+/* Nobody can connect before listen(2). */
+static gboolean apply_access(HmQmpDoor *self, int fd, GError **error)
+{
+    const HmQmpAccess *access = &self->address.access;
+    const char *path = self->address.path;
+
+    if (access->mode != HM_QMP_SOCKET_MODE &&
+        change_mode(fd, access->mode) < 0) {
+        return hm_set_error_errno(error, errno,
+                                  "cannot set mode 0%o of the socket unix:%s",
+                                  access->mode, path);
+    }
+    if ((access->owner != (uid_t)-1 || access->group != (gid_t)-1) &&
+        fchownat(fd, "", access->owner, access->group, AT_EMPTY_PATH) < 0) {
+        return hm_set_error_errno(error, errno,
+                                  "cannot change owner or group of the socket "
+                                  "unix:%s",
+                                  path);
+    }
+    return TRUE;
+}
+
+/* Which file is ours, by a name that a chdir(2) does not spoil. */
+static gboolean prepare_file(HmQmpDoor *self, const char *path, GError **error)
+{
+    hm_autofd int fd = -1;
+
+    self->address.path = g_canonicalize_filename(path, NULL);
+    fd = open_file(self, error);
+    return fd >= 0 && apply_access(self, fd, error);
 }
 
 static void note_port(HmQmpDoor *self)
@@ -290,10 +322,24 @@ static void remove_file(HmQmpDoor *self)
     }
 }
 
+/* @socket is (transfer full). */
+static HmQmpDoor *door_new(GSocket *socket, const HmQmpAccess *access,
+                           HmQmpDoorFunc func, gpointer user_data)
+{
+    HmQmpDoor *self = g_new0(HmQmpDoor, 1);
+
+    self->socket = socket;
+    self->func = func;
+    self->user_data = user_data;
+    self->context = g_main_context_ref_thread_default();
+    hm_qmp_access_copy(&self->address.access, access);
+    return self;
+}
+
 HmQmpDoor *hm_qmp_door_new(const HmQmpAddress *address, HmQmpDoorFunc func,
                            gpointer user_data, GError **error)
 {
-    g_autoptr(GSocket) socket =
+    GSocket *socket =
         address->path ? bind_unix(address, error) : bind_tcp(address, error);
     g_autoptr(HmQmpDoor) self = NULL;
     g_autoptr(GError) cause = NULL;
@@ -301,22 +347,100 @@ HmQmpDoor *hm_qmp_door_new(const HmQmpAddress *address, HmQmpDoorFunc func,
     if (!socket) {
         return NULL;
     }
-    self = g_new0(HmQmpDoor, 1);
-    self->socket = g_steal_pointer(&socket);
-    self->func = func;
-    self->user_data = user_data;
-    self->context = g_main_context_ref_thread_default();
-    if (address->path) {
-        note_file(self, address->path);
-    } else {
+    self = door_new(socket, &address->access, func, user_data);
+    if (!address->path) {
         note_port(self);
+    } else if (!prepare_file(self, address->path, error)) {
+        return NULL;
     }
     if (!g_socket_listen(self->socket, &cause)) {
-        set_error_gio(error, &self->address, cause);
+        hm_qmp_address_set_error(&self->address, "listen on", cause, error);
         return NULL;
     }
     hm_qmp_door_set_open(self, TRUE);
     return g_steal_pointer(&self);
+}
+
+/* Sockets of somebody else */
+
+static gboolean has_option(int fd, int option, int value)
+{
+    int found;
+    socklen_t size = sizeof(found);
+
+    return getsockopt(fd, SOL_SOCKET, option, &found, &size) == 0 &&
+           found == value;
+}
+
+static gboolean check_listener(int fd, GError **error)
+{
+    if (!has_option(fd, SO_TYPE, SOCK_STREAM)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "descriptor %d is no stream socket", fd);
+    }
+    if (!has_option(fd, SO_ACCEPTCONN, TRUE)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "nobody listens on the socket of descriptor %d",
+                            fd);
+    }
+    if (!has_option(fd, SO_DOMAIN, AF_UNIX) &&
+        !has_option(fd, SO_DOMAIN, AF_INET) &&
+        !has_option(fd, SO_DOMAIN, AF_INET6)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "the socket of descriptor %d is neither of Unix "
+                            "nor of IP",
+                            fd);
+    }
+    return TRUE;
+}
+
+/* An abstract name as others write it; "@" alone is no name at all. */
+static char *path_of(GUnixSocketAddress *where)
+{
+    const char *path = g_unix_socket_address_get_path(where);
+
+    return g_unix_socket_address_get_address_type(where) ==
+                   G_UNIX_SOCKET_ADDRESS_PATH
+               ? g_strdup(path)
+               : g_strconcat("@", path, NULL);
+}
+
+static void note_address(HmQmpDoor *self)
+{
+    g_autoptr(GSocketAddress) where =
+        g_socket_get_local_address(self->socket, NULL);
+
+    if (where && G_IS_UNIX_SOCKET_ADDRESS(where)) {
+        self->address.path = path_of(G_UNIX_SOCKET_ADDRESS(where));
+    } else {
+        note_port(self);
+    }
+}
+
+HmQmpDoor *hm_qmp_door_new_for_fd(int fd, const HmQmpAccess *access,
+                                  HmQmpDoorFunc func, gpointer user_data,
+                                  GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    GSocket *socket;
+    HmQmpDoor *self;
+
+    if (!check_listener(fd, error)) {
+        return NULL;
+    }
+    socket = g_socket_new_from_fd(fd, &cause);
+    if (!socket) {
+        hm_set_error(error, HOSTMEM_ERROR_SYSTEM,
+                     "cannot use the socket of descriptor %d: %s", fd,
+                     cause->message);
+        return NULL;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    g_socket_set_blocking(socket, FALSE);
+    self = door_new(socket, access, func, user_data);
+    note_address(self);
+    hm_qmp_door_set_open(self, TRUE);
+    return self;
 }
 
 void hm_qmp_door_free(HmQmpDoor *self)

@@ -129,6 +129,13 @@ static void open_or_close_doors(HostmemQmpServer *self)
     }
 }
 
+static void add_session(HostmemQmpServer *self, GIOStream *stream,
+                        GArray *allowed)
+{
+    g_ptr_array_add(self->sessions, hm_qmp_session_new(self, stream, allowed));
+    open_or_close_doors(self);
+}
+
 void hostmem_qmp_server_add_stream(HostmemQmpServer *self, GIOStream *stream)
 {
     g_return_if_fail(HOSTMEM_IS_QMP_SERVER(self));
@@ -137,13 +144,12 @@ void hostmem_qmp_server_add_stream(HostmemQmpServer *self, GIOStream *stream)
     g_return_if_fail(
         G_IS_POLLABLE_OUTPUT_STREAM(g_io_stream_get_output_stream(stream)));
 
-    g_ptr_array_add(self->sessions, hm_qmp_session_new(self, stream));
-    open_or_close_doors(self);
+    add_session(self, stream, NULL);
 }
 
-static void on_client(GIOStream *stream, gpointer user_data)
+static void on_client(GIOStream *stream, GArray *allowed, gpointer user_data)
 {
-    hostmem_qmp_server_add_stream(user_data, stream);
+    add_session(user_data, stream, allowed);
 }
 
 gboolean hostmem_qmp_server_listen(HostmemQmpServer *self, const char *address,
@@ -158,6 +164,25 @@ gboolean hostmem_qmp_server_listen(HostmemQmpServer *self, const char *address,
         return FALSE;
     }
     door = hm_qmp_door_new(&parsed, on_client, self, error);
+    if (!door) {
+        return FALSE;
+    }
+    g_ptr_array_add(self->doors, door);
+    return TRUE;
+}
+
+gboolean hostmem_qmp_server_listen_fd(HostmemQmpServer *self, int fd,
+                                      const char *options, GError **error)
+{
+    g_auto(HmQmpAccess) access = HM_QMP_ACCESS_INIT;
+    HmQmpDoor *door;
+
+    g_return_val_if_fail(HOSTMEM_IS_QMP_SERVER(self) && fd >= 0, FALSE);
+
+    if (!hm_qmp_access_parse_inherited(&access, options, error)) {
+        return FALSE;
+    }
+    door = hm_qmp_door_new_for_fd(fd, &access, on_client, self, error);
     if (!door) {
         return FALSE;
     }

@@ -25,9 +25,10 @@
  *
  * What a client can make us keep is bounded by switching sources off: reading
  * when a queue is full or answers pile up; working when answers pile up or,
- * out of band, many commands run.  update() decides all that from the state,
- * after every change.  Events cannot be held back; who lets too many wait is
- * dropped.
+ * out of band, many commands run.  An answer with descriptors that waits is as
+ * good as a pile: each of them is one of the few that a process can have.
+ * update() decides all that from the state, after every change.  Events cannot
+ * be held back; who lets too many wait is dropped.
  *
  * When the client sends no more, what it asked for is still answered.  When it
  * takes no more, the session closes; commands it started run to their end and
@@ -51,6 +52,7 @@ typedef struct {
 struct HmQmpSession {
     HostmemQmpServer *server; /* NULL once closed */
     GIOStream *stream;
+    HmQmpPeer peer;
     GMainContext *context;
     GSource *reading;
     GSource *working;
@@ -213,7 +215,7 @@ static void on_written(gpointer user_data)
     update(user_data);
 }
 
-static void on_write_failed(gpointer user_data)
+static void on_write_failed(const GError *why G_GNUC_UNUSED, gpointer user_data)
 {
     hm_qmp_session_close(user_data);
 }
@@ -223,32 +225,34 @@ static const HmQmpWriterFuncs writer_funcs = {
     .failed = on_write_failed,
 };
 
-static int append_text(const char *text, size_t length, void *data)
-{
-    g_string_append_len(data, text, length);
-    return 0;
-}
-
-GBytes *hm_qmp_line_new(json_t *message)
-{
-    GString *line = g_string_new(NULL);
-
-    json_dump_callback(message, append_text, line, 0);
-    g_string_append(line, "\r\n");
-    return g_string_free_to_bytes(line);
-}
-
-void hm_qmp_session_send(HmQmpSession *self, GBytes *line)
+/* FALSE: nobody takes what is sent. */
+static gboolean can_send(HmQmpSession *self)
 {
     if (!self->server) {
-        return;
+        return FALSE;
     }
     if (hm_qmp_writer_get_waiting(self->writer) > MAX_WAITING) {
         g_debug("QMP: a client that does not read is dropped");
         hm_qmp_session_close(self);
-        return;
+        return FALSE;
     }
-    hm_qmp_writer_push(self->writer, line);
+    return TRUE;
+}
+
+void hm_qmp_session_send(HmQmpSession *self, GBytes *line)
+{
+    if (can_send(self)) {
+        hm_qmp_writer_push(self->writer, line);
+    }
+}
+
+static void end_command(HmQmpSession *self, gboolean oob)
+{
+    if (oob) {
+        self->oob_running--;
+    } else {
+        self->running = FALSE;
+    }
 }
 
 void hm_qmp_session_reply(HmQmpSession *self, json_t *response, gboolean oob)
@@ -256,12 +260,23 @@ void hm_qmp_session_reply(HmQmpSession *self, json_t *response, gboolean oob)
     g_autoptr(GBytes) line = hm_qmp_line_new(response);
 
     json_decref(response);
-    if (oob) {
-        self->oob_running--;
-    } else {
-        self->running = FALSE;
-    }
+    end_command(self, oob);
     hm_qmp_session_send(self, line);
+    update(self);
+}
+
+void hm_qmp_session_reply_fds(HmQmpSession *self, json_t *response,
+                              GUnixFDList *fds, json_t *instead, gboolean oob)
+{
+    g_autoptr(GBytes) line = hm_qmp_line_new(response);
+    g_autoptr(GBytes) other = hm_qmp_line_new(instead);
+
+    json_decref(response);
+    json_decref(instead);
+    end_command(self, oob);
+    if (can_send(self)) {
+        hm_qmp_writer_push_fds(self->writer, line, fds, other);
+    }
     update(self);
 }
 
@@ -279,7 +294,8 @@ static void greet(HmQmpSession *self)
 
 static gboolean replies_pile_up(HmQmpSession *self)
 {
-    return hm_qmp_writer_get_waiting(self->writer) > MAX_REPLIES;
+    return hm_qmp_writer_get_waiting(self->writer) > MAX_REPLIES ||
+           hm_qmp_writer_has_fds(self->writer);
 }
 
 static gboolean wants_to_read(HmQmpSession *self)
@@ -360,16 +376,16 @@ static void drop_requests(HmQmpSession *self)
     g_queue_clear_full(&self->urgent, (GDestroyNotify)request_free);
 }
 
-HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream)
+HmQmpSession *hm_qmp_session_new(HostmemQmpServer *server, GIOStream *stream,
+                                 GArray *allowed)
 {
     HmQmpSession *self = g_rc_box_new0(HmQmpSession);
-    GOutputStream *output = g_io_stream_get_output_stream(stream);
 
     self->server = server;
     self->stream = g_object_ref(stream);
     self->context = g_main_context_ref_thread_default();
-    self->writer = hm_qmp_writer_new(G_POLLABLE_OUTPUT_STREAM(output),
-                                     &writer_funcs, self);
+    self->writer = hm_qmp_writer_new(stream, &writer_funcs, self);
+    hm_qmp_peer_init(&self->peer, stream, allowed);
     self->parser = hm_json_stream_new(on_message, self);
     hm_json_stream_set_aside(self->parser, LARGE_MESSAGE, on_large_message);
     g_queue_init(&self->requests);
@@ -389,6 +405,7 @@ static void session_clear(gpointer data)
 {
     HmQmpSession *self = data;
 
+    hm_qmp_peer_clear(&self->peer);
     g_object_unref(self->stream);
     g_main_context_unref(self->context);
 }
@@ -435,4 +452,9 @@ gboolean hm_qmp_session_is_negotiated(HmQmpSession *self)
 gboolean hm_qmp_session_has_oob(HmQmpSession *self)
 {
     return self->oob;
+}
+
+const HmQmpPeer *hm_qmp_session_get_peer(HmQmpSession *self)
+{
+    return &self->peer;
 }

@@ -44,15 +44,38 @@ HostmemQmpServer *hostmem_qmp_server_new(HostmemRegistry *registry);
  *     the kernel choose
  *
  * Whoever can connect controls the process.  The file of a Unix socket has
- * mode 0600.  A stale one (nobody accepts there) is replaced; a live one, or a
- * file of another kind, is an error.  The file is removed with the server.
+ * mode 0600 and our owner, unless options behind PATH say otherwise:
+ * "mode=0660" (octal), "owner=USER", "group=GROUP", by name or number; it has
+ * both before anybody can connect.  get-memory-fd gives memory to clients that
+ * run as root or as our own user, and to those of "allow-uid=USER", which may
+ * be repeated.
+ *
+ * A stale file (nobody accepts there) is replaced; a live one, or a file of
+ * another kind, is an error.  The file is removed with the server.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax), %HOSTMEM_ERROR_EXISTS
- * (in use), %HOSTMEM_ERROR_NOT_FOUND (folder, host),
- * %HOSTMEM_ERROR_PERMISSION, %HOSTMEM_ERROR_SYSTEM
+ * (in use), %HOSTMEM_ERROR_NOT_FOUND (folder, host, user, group),
+ * %HOSTMEM_ERROR_PERMISSION (folder, owner), %HOSTMEM_ERROR_SYSTEM
  */
 gboolean hostmem_qmp_server_listen(HostmemQmpServer *self, const char *address,
                                    GError **error);
+
+/**
+ * hostmem_qmp_server_listen_fd: accept on a socket that somebody else has made,
+ * such as a service manager.
+ * @fd: (transfer full) on success: a stream socket of Unix or IP that is
+ *     listened on
+ * @options: (nullable): "allow-uid=USER", which may be repeated, as in
+ *     hostmem_qmp_server_listen()
+ *
+ * The descriptor becomes non-blocking and close-on-exec.  Mode and owner of a
+ * socket's file belong to whoever made it, who also removes it.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (@options, or @fd is no such
+ * socket), %HOSTMEM_ERROR_NOT_FOUND (user), %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hostmem_qmp_server_listen_fd(HostmemQmpServer *self, int fd,
+                                      const char *options, GError **error);
 
 /**
  * hostmem_qmp_server_add_stream: serve one session over a stream.
@@ -65,7 +88,8 @@ void hostmem_qmp_server_add_stream(HostmemQmpServer *self, GIOStream *stream);
 
 /**
  * Returns: (transfer full): where the server listens, in the notation of
- * hostmem_qmp_server_listen(), with the real port
+ * hostmem_qmp_server_listen(), with the real port and without options; an
+ * abstract name begins with '@'
  */
 char **hostmem_qmp_server_get_addresses(HostmemQmpServer *self);
 

@@ -27,14 +27,14 @@ import uuid
 
 from hostenv import (MIB, MemoryCgroup, Skip, SlowHost, hugetlbfs, mounted,
                      need_huge_pages, need_memory, need_program, need_root,
-                     skip, tmpfs)
+                     run_as, skip, tmpfs)
 from qmp import PATIENCE, QmpClient, QmpClosed, QmpError
 
 __all__ = ["MIB", "PATIENCE", "Hostmemd", "MemoryCgroup", "QmpClient",
            "QmpClosed", "QmpError", "Skip", "SlowHost", "build_folder", "diag",
            "die_with_parent", "hugetlbfs", "main", "mounted",
            "need_huge_pages", "need_memory", "need_program", "need_root",
-           "program", "raises", "run_hostmemd", "scratch", "skip",
+           "program", "raises", "run_as", "run_hostmemd", "scratch", "skip",
            "time_limit", "tmpfs", "wait_until"]
 
 TEST_TIMEOUT = 60  # seconds, unless @time_limit says otherwise

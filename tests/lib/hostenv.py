@@ -8,12 +8,14 @@ into exceptions.
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
 import time
+import traceback
 
 MIB = 1 << 20
 PR_SET_THP_DISABLE = 41
@@ -46,6 +48,35 @@ def need_memory(size):
             if available < size:
                 skip(f"needs {size // MIB} MiB of memory,"
                      f" {available // MIB} MiB are available")
+
+
+# users
+
+def run_as(uid, function):
+    """What a function returns (as JSON) in a child that is another user.
+
+    Forked, for the interpreter may lie where that user cannot execute it.
+    """
+    need_root()
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.write(write_end, json.dumps(function()).encode())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child of user {uid} failed: {status}"
+    return json.loads(text)
 
 
 # file systems
