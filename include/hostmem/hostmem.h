@@ -16,6 +16,7 @@
 #include <hostmem/host.h>
 #include <hostmem/job.h>
 #include <hostmem/object.h>
+#include <hostmem/qmp-client.h>
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>
 #include <hostmem/restore.h>
