@@ -29,7 +29,8 @@ OWNERS = {
     r"libfdt\.h": r"backends/export/fdt[-a-z]*\.[ch]",
     r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
-    r"|backends/(object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*",
+    r"|backends/(object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
+    r"|backends/programs/hostmemctl-json\.[ch]",
 }
 
 # Calls that belong to util/os.h alone, in util and backends.

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "hostmemctl.h"
+
+const CtlOption ctl_options[] = {
+    {"--connect", 'c', "ADDRESS", CTL_WORD_ADDRESS,
+     "Where the server is: unix:PATH or tcp:HOST:PORT.  Without\n"
+     "it HOSTMEM_QMP in the environment says so."},
+    {"--help", 'h', NULL, CTL_WORD_ANY,
+     "Print this text; with a command, what is about that."},
+    {"--version", 'V', NULL, CTL_WORD_ANY, "Print the version."},
+    {0},
+};
+
+/* Rows that several have */
+
+#define ROW_JSON                        \
+    {                                   \
+        "--json", .help = "Print JSON." \
+    }
+
+static const CtlOption list_options[] = {
+    ROW_JSON,
+    {0},
+};
+
+/* add */
+
+static const CtlArgument add_arguments[] = {
+    {"TYPE,id=ID[,PROPERTY=VALUE]...", CTL_WORD_LINE},
+    {0},
+};
+static const CtlOption add_options[] = {
+    {"--device",
+     .help = "Make a device: DRIVER,memdev=ID[,id=ID][,PROPERTY=VALUE]..."},
+    {"--wait",
+     .help = "Of a backend with prealloc-async: wait for its job, show how\n"
+             "far it is, and fail when it does."},
+    {0},
+};
+
+/* cancel */
+
+static const CtlArgument cancel_arguments[] = {
+    {"JOB", CTL_WORD_JOB},
+    {0},
+};
+
+/* complete, completion */
+
+static const CtlArgument complete_arguments[] = {
+    {"WORD", CTL_WORD_ANY, CTL_REST},
+    {0},
+};
+
+static const CtlArgument completion_arguments[] = {
+    {"SHELL", CTL_WORD_SHELL},
+    {0},
+};
+
+/* del */
+
+static const CtlArgument del_arguments[] = {
+    {"ID", CTL_WORD_OBJECT},
+    {0},
+};
+static const CtlOption del_options[] = {
+    {"--device", .help = "Delete a device, and wait until it is gone."},
+    {"--timeout", 0, "SECONDS", CTL_WORD_ANY,
+     "How long to wait for a guest that must release a device\n"
+     "[30]."},
+    {0},
+};
+
+/* get, set */
+
+static const CtlArgument get_arguments[] = {
+    {"ID", CTL_WORD_ID},
+    {"PROPERTY", CTL_WORD_PROPERTY},
+    {0},
+};
+static const CtlOption get_options[] = {
+    {"--device",
+     .help = "ID is that of a device, though an object has it too."},
+    ROW_JSON,
+    {0},
+};
+
+static const CtlArgument set_arguments[] = {
+    {"ID", CTL_WORD_ID},
+    {"PROPERTY", CTL_WORD_PROPERTY},
+    {"VALUE", CTL_WORD_ANY},
+    {0},
+};
+static const CtlOption set_options[] = {
+    {"--device",
+     .help = "ID is that of a device, though an object has it too."},
+    {0},
+};
+
+/* help */
+
+static const CtlArgument help_arguments[] = {
+    {"COMMAND|TYPE", CTL_WORD_COMMAND, CTL_OPTIONAL},
+    {0},
+};
+
+/* plug */
+
+static const CtlArgument plug_arguments[] = {
+    {"ID", CTL_WORD_DEVICE},
+    {"SIZE", CTL_WORD_ANY},
+    {0},
+};
+static const CtlOption plug_options[] = {
+    {"--wait", .help =
+                   "Wait until the guest has as much, show how far it is, and\n"
+                   "fail when it stalls, which the server says."},
+    {"--timeout", 0, "SECONDS", CTL_WORD_ANY,
+     "What counts as stalled: so long without a change.  A QEMU\n"
+     "does not say it [10]."},
+    {0},
+};
+
+/* status */
+
+static const CtlOption status_options[] = {
+    ROW_JSON,
+    {"--watch", 0, "[=SECONDS]", CTL_WORD_ANY,
+     "Show it again, at each event and after so many seconds\n"
+     "[1], until Ctrl-C: in place on a terminal, else a block each;\n"
+     "with --json a line each."},
+    {0},
+};
+
+/* The table */
+
+const CtlCommand ctl_commands[] = {
+    {"status", NULL, status_options,
+     "Show backends, devices, jobs, pools and NUMA nodes.", ctl_run_status},
+    {"add", add_arguments, add_options,
+     "Make an object, as hostmemd's -object does.", ctl_run_add},
+    {"del", del_arguments, del_options, "Delete an object.", ctl_run_del},
+    {"get", get_arguments, get_options,
+     "Print a property of an object or a device.  ID may be a path.",
+     ctl_run_get},
+    {"set", set_arguments, set_options,
+     "Change a property: on, 4G, 0-3, or JSON where it has another type.",
+     ctl_run_set},
+    {"plug", plug_arguments, plug_options,
+     "Say how much of a virtio-mem device its guest shall have.", ctl_run_plug},
+    {"jobs", NULL, list_options,
+     "List what goes on in the background, and how far it is.", ctl_run_jobs},
+    {"cancel", cancel_arguments, NULL,
+     "End a job early.  What it has populated stays so.", ctl_run_cancel},
+    {"pools", NULL, list_options, "List memory pools.", ctl_run_pools},
+    {"events", NULL, list_options,
+     "Print each event, until Ctrl-C or the end of the server.",
+     ctl_run_events},
+    {"help", help_arguments, list_options,
+     "Print what is about a command, or the properties of a type of the\n"
+     "server's.",
+     ctl_run_help},
+    {"completion", completion_arguments, NULL,
+     "Print the script with which bash completes our command lines.",
+     ctl_run_completion},
+    {"complete", complete_arguments, NULL, "Complete a command line.",
+     ctl_run_complete, .hidden = TRUE},
+    {0},
+};
+
+const CtlCommand *ctl_command_find(const char *name)
+{
+    for (const CtlCommand *row = ctl_commands; row->name; row++) {
+        if (strcmp(row->name, name) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}

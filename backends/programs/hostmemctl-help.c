@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "hostmemctl.h"
+
+static const char head[] =
+    "Usage: hostmemctl [--connect ADDRESS] COMMAND [ARGUMENT]...\n"
+    "\n"
+    "Drive a hostmemd over QMP, and a QEMU as far as both understand it.\n"
+    "Options may stand before or behind their arguments, and '--' ends them.\n";
+
+static const char tail[] =
+    "\n"
+    "Examples:\n"
+    "  export HOSTMEM_QMP=unix:/run/hostmem.sock\n"
+    "  hostmemctl add memory-backend-memfd,id=m0,size=4G,prealloc=on\n"
+    "  hostmemctl add --device virtio-mem,id=vm0,memdev=m0\n"
+    "  hostmemctl plug vm0 1G --wait\n"
+    "  hostmemctl status --watch\n"
+    "\n"
+    "The exit status is 0, or 1 after an error, or that of the program that a\n"
+    "command runs.\n";
+
+static void append_lines(GString *text, const char *indent, const char *help)
+{
+    g_auto(GStrv) lines = g_strsplit(help, "\n", -1);
+
+    for (char **line = lines; *line; line++) {
+        g_string_append_printf(text, "%s%s\n", indent, *line);
+    }
+}
+
+static void append_option(GString *text, const CtlOption *row,
+                          const char *indent)
+{
+    g_autofree char *deeper = g_strconcat(indent, "        ", NULL);
+
+    g_string_append(text, indent);
+    if (row->letter) {
+        g_string_append_printf(text, "-%c, ", row->letter);
+    }
+    g_string_append_printf(text, "%s%s%s\n", row->name,
+                           ctl_option_needs_argument(row) ? " " : "",
+                           row->argument ? row->argument : "");
+    append_lines(text, deeper, row->help);
+}
+
+static void append_options(GString *text, const CtlOption *rows,
+                           const char *indent)
+{
+    for (const CtlOption *row = rows; row && row->name; row++) {
+        append_option(text, row, indent);
+    }
+}
+
+/* "ID [PROPERTY]", "ID... -- PROGRAM [ARGUMENT]..." */
+static void append_arguments(GString *text, const CtlCommand *command)
+{
+    for (const CtlArgument *row = command->arguments; row && row->name; row++) {
+        gboolean optional = row->flags & CTL_OPTIONAL;
+
+        g_string_append_printf(text, " %s%s%s%s%s", optional ? "[" : "",
+                               row->flags & CTL_REST ? "-- " : "", row->name,
+                               optional ? "]" : "",
+                               row->flags & CTL_REPEATED ? "..." : "");
+    }
+}
+
+static void append_command(GString *text, const CtlCommand *command)
+{
+    g_string_append_printf(text, "  %s", command->name);
+    append_arguments(text, command);
+    g_string_append_c(text, '\n');
+    append_lines(text, "          ", command->help);
+    append_options(text, command->options, "      ");
+}
+
+static char *help_of_one(const CtlCommand *command)
+{
+    GString *text = g_string_new("Usage: hostmemctl [--connect ADDRESS] ");
+
+    g_string_append(text, command->name);
+    if (command->options && command->options->name) {
+        g_string_append(text, " [OPTION]...");
+    }
+    append_arguments(text, command);
+    g_string_append(text, "\n\n");
+    append_lines(text, "", command->help);
+    g_string_append(text, "\nOptions:\n");
+    append_options(text, command->options, "  ");
+    append_options(text, ctl_options, "  ");
+    return g_string_free(text, FALSE);
+}
+
+char *ctl_help(const CtlCommand *command)
+{
+    if (command) {
+        return help_of_one(command);
+    }
+    GString *text = g_string_new(head);
+
+    g_string_append(text, "\nCommands:\n");
+    for (const CtlCommand *row = ctl_commands; row->name; row++) {
+        if (!row->hidden) {
+            append_command(text, row);
+        }
+    }
+    g_string_append(text, "\nOptions of all commands:\n");
+    append_options(text, ctl_options, "  ");
+    g_string_append(text, tail);
+    return g_string_free(text, FALSE);
+}
