@@ -207,10 +207,9 @@ gint64 hm_os_populated(void *addr, gsize length)
     return ret < 0 ? ret : (gint64)hm_range_list_total(ranges);
 }
 
-gint64 hm_os_huge(void *addr, gsize length)
+int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges)
 {
     hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
-    g_autoptr(GArray) ranges = hm_range_list_new();
     guint64 start, end;
     int ret;
 
@@ -221,10 +220,15 @@ gint64 hm_os_huge(void *addr, gsize length)
         return -EINVAL;
     }
     ret = scan_pages(pagemap, start, end, PAGE_IS_HUGE, ranges);
-    if (ret < 0) {
-        return ret == -ENOTTY ? -EOPNOTSUPP : ret;
-    }
-    return (gint64)hm_range_list_total(ranges);
+    return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+}
+
+gint64 hm_os_huge(void *addr, gsize length)
+{
+    g_autoptr(GArray) ranges = hm_range_list_new();
+    int ret = hm_os_huge_ranges(addr, length, ranges);
+
+    return ret < 0 ? ret : (gint64)hm_range_list_total(ranges);
 }
 
 /* files */

@@ -57,6 +57,8 @@ int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges);
 /** Bytes of the range that one entry maps with a huge page, transparent or of
  * a pool; EOPNOTSUPP: before Linux 6.7. */
 gint64 hm_os_huge(void *addr, gsize length);
+/** The same as ranges, offsets from @addr, added to @ranges. */
+int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges);
 
 /* files */
 

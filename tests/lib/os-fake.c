@@ -209,6 +209,7 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_POPULATED:
     case HM_FAKE_POPULATED_RANGES:
     case HM_FAKE_HUGE:
+    case HM_FAKE_HUGE_RANGES:
     case HM_FAKE_STAT:
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
@@ -314,6 +315,12 @@ gint64 hm_os_huge(void *addr, gsize length)
 {
     MEET(HUGE, addr, length, -1, 0, 0);
     return hm_real_huge(addr, length);
+}
+
+int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges)
+{
+    MEET(HUGE_RANGES, addr, length, -1, 0, 0);
+    return hm_real_huge_ranges(addr, length, ranges);
 }
 
 /* files */

@@ -31,6 +31,7 @@
     X(POPULATED, populated)               \
     X(POPULATED_RANGES, populated_ranges) \
     X(HUGE, huge)                         \
+    X(HUGE_RANGES, huge_ranges)           \
     X(OPEN, open)                         \
     X(REOPEN, reopen)                     \
     X(CLOSE, close)                       \

@@ -15,6 +15,7 @@
 #define hm_os_populated        hm_real_populated
 #define hm_os_populated_ranges hm_real_populated_ranges
 #define hm_os_huge             hm_real_huge
+#define hm_os_huge_ranges      hm_real_huge_ranges
 #define hm_os_open             hm_real_open
 #define hm_os_reopen           hm_real_reopen
 #define hm_os_close            hm_real_close
