@@ -25,11 +25,27 @@ const char *hm_mem_kind_name(HmMemKind kind)
     return names[kind];
 }
 
+int hm_backing_parts_find(const HmBackingPart *parts, guint n, guint64 offset,
+                          guint64 *length, guint64 *fd_offset)
+{
+    for (guint i = 0; i < n; i++) {
+        guint64 inside = offset - parts[i].offset;
+
+        if (offset >= parts[i].offset && inside < parts[i].length) {
+            *length = MIN(*length, parts[i].length - inside);
+            *fd_offset = parts[i].fd_offset + inside;
+            return parts[i].fd;
+        }
+    }
+    return -1;
+}
+
 void hm_backing_clear(HmBacking *self)
 {
-    if (self->fd >= 0) {
+    if (self->fd >= 0 && !self->borrowed) {
         hm_os_close(self->fd);
     }
+    g_free(self->parts);
     g_free(self->path);
     *self = (HmBacking)HM_BACKING_INIT;
 }
@@ -303,27 +319,33 @@ static void find_absent_pages(const guint8 *addr, const HmRange *range,
     add_hole(holes, at, hm_range_end(range));
 }
 
-/* Runs of the file that the filesystem knows to be without data. */
-static void find_file_holes(const HmBacking *self, const HmRange *range,
-                            HmRangeList *holes)
-{
-    guint64 at = self->offset + range->offset;
-    guint64 end = self->offset + hm_range_end(range);
+/* Part of a file, and where it is in the memory. */
+typedef struct {
+    int fd;
+    guint64 start; /* in the file */
+    guint64 end;
+    guint64 base; /* of the file, in the memory; modulo 2^64 */
+} Stretch;
 
-    while (at < end) {
-        gint64 data = hm_os_seek(self->fd, at, SEEK_DATA);
+/* Runs of the file that the filesystem knows to be without data. */
+static void find_file_holes(const Stretch *file, HmRangeList *holes)
+{
+    guint64 at = file->start;
+
+    while (at < file->end) {
+        gint64 data = hm_os_seek(file->fd, at, SEEK_DATA);
         gint64 hole;
 
         if (data < 0 && data != -ENXIO) {
             return;
         }
         /* No more data, or it lies behind the range. */
-        if (data < 0 || (guint64)data >= end) {
-            add_hole(holes, at - self->offset, end - self->offset);
+        if (data < 0 || (guint64)data >= file->end) {
+            add_hole(holes, file->base + at, file->base + file->end);
             return;
         }
-        add_hole(holes, at - self->offset, (guint64)data - self->offset);
-        hole = hm_os_seek(self->fd, (guint64)data, SEEK_HOLE);
+        add_hole(holes, file->base + at, file->base + (guint64)data);
+        hole = hm_os_seek(file->fd, (guint64)data, SEEK_HOLE);
         if (hole <= data) {
             return;
         }
@@ -331,11 +353,46 @@ static void find_file_holes(const HmBacking *self, const HmRange *range,
     }
 }
 
-static gboolean has_no_blocks(int fd)
+static void find_pool_holes(const Stretch *file, HmRangeList *holes)
 {
     struct stat st;
 
-    return hm_os_stat(fd, &st) == 0 && st.st_blocks == 0;
+    if (hm_os_stat(file->fd, &st) == 0 && st.st_blocks == 0) {
+        add_hole(holes, file->base + file->start, file->base + file->end);
+    }
+}
+
+/* What lies in one file from the start of the range. */
+static Stretch first_stretch(const HmBacking *self, const HmRange *range)
+{
+    guint64 length = range->length;
+    guint64 start = self->offset + range->offset;
+    int fd = self->fd;
+
+    if (self->parts) {
+        fd = hm_backing_parts_find(self->parts, self->n_parts, start, &length,
+                                   &start);
+    }
+    return (Stretch){fd, start, start + length, range->offset - start};
+}
+
+static void find_shared_holes(const HmBacking *self, const HmRange *range,
+                              HmRangeList *holes)
+{
+    HmRange left = *range;
+
+    while (left.length) {
+        const Stretch file = first_stretch(self, &left);
+        const guint64 length = file.end - file.start;
+
+        if (self->kind == HM_MEM_HUGETLB) {
+            find_pool_holes(&file, holes);
+        } else {
+            find_file_holes(&file, holes);
+        }
+        left.offset += length;
+        left.length -= length;
+    }
 }
 
 HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
@@ -350,12 +407,8 @@ HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
     switch (self->kind) {
     case HM_MEM_SHMEM:
     case HM_MEM_FILE:
-        find_file_holes(self, range, holes);
-        break;
     case HM_MEM_HUGETLB:
-        if (has_no_blocks(self->fd)) {
-            hm_range_list_add(holes, range);
-        }
+        find_shared_holes(self, range, holes);
         break;
     case HM_MEM_ANON:
     case HM_MEM_DAX:
@@ -364,20 +417,33 @@ HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
     return holes;
 }
 
-guint64 hm_backing_backed_size(const HmBacking *self, const void *addr)
+static guint64 file_backed_size(int fd, guint64 length)
 {
     struct stat st;
+
+    if (hm_os_stat(fd, &st) < 0) {
+        return 0;
+    }
+    if (S_ISCHR(st.st_mode)) {
+        return length;
+    }
+    return MIN((guint64)st.st_blocks * 512, length);
+}
+
+guint64 hm_backing_backed_size(const HmBacking *self, const void *addr)
+{
+    guint64 sum = 0;
 
     if (!self->shared) {
         gint64 present = addr ? hm_os_populated((void *)addr, self->length) : 0;
 
         return present < 0 ? 0 : (guint64)present;
     }
-    if (hm_os_stat(self->fd, &st) < 0) {
-        return 0;
+    if (!self->parts) {
+        return file_backed_size(self->fd, self->length);
     }
-    if (S_ISCHR(st.st_mode)) {
-        return self->length;
+    for (guint i = 0; i < self->n_parts; i++) {
+        sum += file_backed_size(self->parts[i].fd, self->parts[i].length);
     }
-    return MIN((guint64)st.st_blocks * 512, self->length);
+    return sum;
 }

@@ -15,10 +15,26 @@ typedef enum {
 
 const char *hm_mem_kind_name(HmMemKind kind);
 
-/** Where bytes come from, before they are mapped. */
+/** A stretch of memory that lies in one of several files. */
+typedef struct {
+    int fd;            /* borrowed */
+    guint64 fd_offset; /* bytes; where it starts in @fd */
+    guint64 offset;    /* bytes; where it starts in the memory */
+    guint64 length;    /* bytes, whole pages */
+} HmBackingPart;
+
+/**
+ * Where bytes come from, before they are mapped.
+ *
+ * With @parts the files are laid end to end, and @offset and all that is said
+ * of a place in @fd counts through them.
+ */
 typedef struct {
     HmMemKind kind;
-    int fd;             /* owned; -1 for HM_MEM_ANON */
+    int fd;               /* owned; -1 for HM_MEM_ANON, and with @parts */
+    gboolean borrowed;    /* @fd is somebody else's */
+    HmBackingPart *parts; /* owned (nullable): several files, without gaps */
+    guint n_parts;
     guint64 offset;     /* bytes; where the memory starts in @fd */
     guint64 length;     /* bytes to map, a multiple of @page_size */
     gsize page_size;    /* bytes */
@@ -34,6 +50,17 @@ typedef struct {
     {                   \
         .fd = -1        \
     }
+
+/**
+ * hm_backing_parts_find: where a place in several files is.
+ * @offset: bytes, through all of them
+ * @length: bytes that the caller looks at; cut to what lies in that file
+ * @fd_offset: (out): bytes; the place in that file
+ *
+ * Returns: the file; -1: behind the last one
+ */
+int hm_backing_parts_find(const HmBackingPart *parts, guint n, guint64 offset,
+                          guint64 *length, guint64 *fd_offset);
 
 /** Close and free; a file we created stays. */
 void hm_backing_clear(HmBacking *self);

@@ -14,7 +14,7 @@
  *   private, anonymous or of a file   MADV_DONTNEED; the file is not ours
  *   the same, locked in memory        MADV_DONTNEED_LOCKED
  *   shared with a descriptor          PUNCH_HOLE, which unmaps as well
- *   shared without one                MADV_REMOVE
+ *   shared without one, or several    MADV_REMOVE
  *
  * MADV_FREE is none of them: old data may stay readable behind it.
  *

@@ -270,7 +270,7 @@ static int map_flags(const HmBacking *backing, const HmMappingOptions *options)
 {
     int flags = MAP_FIXED | (options->noreserve ? MAP_NORESERVE : 0);
 
-    if (backing->fd < 0) {
+    if (backing->fd < 0 && !backing->parts) {
         return flags | MAP_PRIVATE | MAP_ANONYMOUS;
     }
     if (!backing->shared) {
@@ -280,16 +280,38 @@ static int map_flags(const HmBacking *backing, const HmMappingOptions *options)
            (options->sync ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED);
 }
 
+/* One after the other, in place of the reservation. */
+static int map_parts(const HmMapping *self, const HmBacking *backing, int prot,
+                     int flags)
+{
+    guint8 *start = self->reserved;
+    int ret = 0;
+
+    for (guint i = 0; i < backing->n_parts && ret == 0; i++) {
+        const HmBackingPart *part = &backing->parts[i];
+        void *addr;
+
+        ret = hm_os_map(start + part->offset, (gsize)part->length, prot, flags,
+                        part->fd, part->fd_offset, &addr);
+    }
+    return ret;
+}
+
 static gboolean activate(HmMapping *self, const HmBacking *backing,
                          const HmMappingOptions *options, GError **error)
 {
     int prot = options->readonly ? PROT_READ : PROT_READ | PROT_WRITE;
+    int flags = map_flags(backing, options);
     Cause cause = {0};
-    void *addr;
-    int ret = hm_os_map(self->reserved, (gsize)backing->length, prot,
-                        map_flags(backing, options), backing->fd,
-                        backing->offset, &addr);
+    void *addr = self->reserved;
+    int ret;
 
+    if (backing->parts) {
+        ret = map_parts(self, backing, prot, flags);
+    } else {
+        ret = hm_os_map(self->reserved, (gsize)backing->length, prot, flags,
+                        backing->fd, backing->offset, &addr);
+    }
     if (ret < 0) {
         cause.code = code_of(-ret);
         if (ret == -ENOMEM) {

@@ -97,17 +97,41 @@ static int seed(const HmPreallocRegion *region, guint64 offset, guint64 length,
     return 0;
 }
 
+/** What lies in one file.  Returns: 0 or -errno; *@length is what it took */
+static int allocate_in_file(const HmPreallocRegion *region, guint64 offset,
+                            guint64 *length)
+{
+    guint64 at = region->fd_offset + offset;
+    int fd = region->fd;
+    int r;
+
+    if (region->parts) {
+        fd = hm_backing_parts_find(region->parts, region->n_parts, at, length,
+                                   &at);
+    }
+    if (fd < 0) {
+        return -EOPNOTSUPP;
+    }
+    r = hm_os_allocate(fd, at, *length);
+    return r == -ENOSYS || r == -ENODEV ? -EOPNOTSUPP : r;
+}
+
 static int allocate(const HmPreallocRegion *region, guint64 offset,
                     guint64 length, guint64 *failed_at)
 {
-    int r;
+    int r = 0;
 
     *failed_at = offset;
-    if (region->fd < 0) {
-        return -EOPNOTSUPP;
+    while (length && r == 0) {
+        guint64 here = length;
+
+        r = allocate_in_file(region, *failed_at, &here);
+        if (r == 0) {
+            *failed_at += here;
+            length -= here;
+        }
     }
-    r = hm_os_allocate(region->fd, region->fd_offset + offset, length);
-    return r == -ENOSYS || r == -ENODEV ? -EOPNOTSUPP : r;
+    return r;
 }
 
 /* touch */
@@ -190,16 +214,25 @@ int hm_prealloc_step(const HmPreallocRegion *region, HmPreallocStep step,
 /* what went wrong */
 
 /** Whether the file ends before the region does; how long it is. */
-static gboolean file_shrank(const HmPreallocRegion *region, guint64 *found)
+static gboolean file_shrank(const HmPreallocRegion *region, guint64 failed_at,
+                            guint64 *found, guint64 *expected)
 {
+    guint64 length = region->length;
+    guint64 start = region->fd_offset;
+    int fd = region->fd;
     struct stat st;
 
-    if (region->fd < 0 || hm_os_stat(region->fd, &st) < 0 ||
-        !S_ISREG(st.st_mode)) {
+    if (region->parts) {
+        length -= failed_at;
+        fd = hm_backing_parts_find(region->parts, region->n_parts,
+                                   start + failed_at, &length, &start);
+    }
+    if (fd < 0 || hm_os_stat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         return FALSE;
     }
     *found = (guint64)st.st_size;
-    return *found < region->fd_offset + region->length;
+    *expected = start + length;
+    return *found < *expected;
 }
 
 /** What it means that a touch would give SIGBUS. */
@@ -231,14 +264,15 @@ static gboolean set_error_at(const HmPreallocRegion *region,
 gboolean hm_prealloc_set_error(const HmPreallocRegion *region,
                                const HmPreallocFailure *failure, GError **error)
 {
-    guint64 found;
+    guint64 found, expected;
 
-    if (failure->err == EFAULT && file_shrank(region, &found)) {
+    if (failure->err == EFAULT &&
+        file_shrank(region, failure->offset, &found, &expected)) {
         return hm_set_error(error, HOSTMEM_ERROR_CHANGED,
                             "preallocating memory failed: the file was "
                             "truncated: it has %" G_GUINT64_FORMAT
                             " bytes now, %" G_GUINT64_FORMAT " are expected",
-                            found, region->fd_offset + region->length);
+                            found, expected);
     }
     if (failure->err == EHWPOISON) {
         return set_error_at(region, failure, HOSTMEM_ERROR_CHANGED,

@@ -25,8 +25,10 @@ typedef struct {
     gsize page_size; /* bytes */
     HmMemKind kind;
     gboolean shared;
-    int fd;            /* -1 when anonymous */
-    guint64 fd_offset; /* bytes; where @addr lies in @fd */
+    int fd;                     /* -1 when anonymous */
+    guint64 fd_offset;          /* bytes; where @addr lies in @fd */
+    const HmBackingPart *parts; /* (nullable): several files in place of @fd */
+    guint n_parts;
     const HmPreallocPlan *plan;
     const HmRangeList *holes; /* offsets from @addr without data that nobody
                                * else writes meanwhile: a failed run discards
