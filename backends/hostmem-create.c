@@ -111,6 +111,10 @@ static gboolean check_nodes(HostmemBackend *self, GError **error)
 static gboolean check(HostmemBackend *self,
                       GCancellable *cancellable G_GNUC_UNUSED, GError **error)
 {
+    self->prealloc |= self->pool != NULL;
+    if (!hm_backend_check_pool(self, error)) {
+        return FALSE;
+    }
     if (self->prealloc && !self->reserve) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "'prealloc=on' and 'reserve=off' are incompatible");
@@ -188,29 +192,29 @@ static gboolean advise(HostmemBackend *self,
     return TRUE;
 }
 
-static int bind_to(HostmemBackend *self, int mode)
+static int bind_to(HostmemBackend *self, int mode, unsigned flags)
 {
     return hm_os_bind(self->mapping.addr, self->mapping.length, mode,
-                      self->nodes, MPOL_MF_STRICT | MPOL_MF_MOVE);
+                      self->nodes, flags);
 }
 
 /* A kernel before 5.15 prefers one node only: the first. */
-static int bind_preferred(HostmemBackend *self)
+static int bind_preferred(HostmemBackend *self, unsigned flags)
 {
-    int ret = bind_to(self, MPOL_PREFERRED_MANY);
+    int ret = bind_to(self, MPOL_PREFERRED_MANY, flags);
 
-    return ret == -EINVAL ? bind_to(self, MPOL_PREFERRED) : ret;
+    return ret == -EINVAL ? bind_to(self, MPOL_PREFERRED, flags) : ret;
 }
 
-static int bind_by_policy(HostmemBackend *self)
+static int bind_by_policy(HostmemBackend *self, unsigned flags)
 {
     switch ((HostmemPolicy)self->policy) {
     case HOSTMEM_POLICY_PREFERRED:
-        return bind_preferred(self);
+        return bind_preferred(self, flags);
     case HOSTMEM_POLICY_BIND:
-        return bind_to(self, MPOL_BIND);
+        return bind_to(self, MPOL_BIND, flags);
     case HOSTMEM_POLICY_INTERLEAVE:
-        return bind_to(self, MPOL_INTERLEAVE);
+        return bind_to(self, MPOL_INTERLEAVE, flags);
     case HOSTMEM_POLICY_DEFAULT:
         break;
     }
@@ -227,13 +231,26 @@ static gboolean bind_memory(HostmemBackend *self,
     if (!self->nodes) {
         return TRUE;
     }
-    ret = bind_by_policy(self);
+    ret = bind_by_policy(self, MPOL_MF_STRICT | MPOL_MF_MOVE);
     if (!ret) {
         return TRUE;
     }
     nodes = hm_idset_to_string(self->nodes);
     return hm_set_error_errno(
         error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
+}
+
+/* A kernel without NUMA has no policy that could be another one. */
+void hm_backend_bind_again(HostmemBackend *self)
+{
+    g_autoptr(HmIdset) none = hm_idset_new();
+
+    if (self->nodes) {
+        bind_by_policy(self, 0);
+    } else {
+        hm_os_bind(self->mapping.addr, self->mapping.length, MPOL_DEFAULT, none,
+                   0);
+    }
 }
 
 static gboolean prepare_prealloc(HostmemBackend *self,
@@ -293,6 +310,7 @@ void hm_backend_close(HostmemBackend *self)
     hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_clear(&self->backing);
+    hm_backend_give_back_pool(self);
     g_clear_pointer(&self->nodes, hm_idset_free);
 }
 
@@ -304,5 +322,6 @@ void hm_backend_undo(HostmemBackend *self)
     hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_undo(&self->backing);
+    hm_backend_give_back_pool(self);
     g_clear_pointer(&self->nodes, hm_idset_free);
 }

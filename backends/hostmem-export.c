@@ -126,6 +126,9 @@ gboolean hm_backend_give_to_owner(HostmemBackend *self, int fd, GError **error)
 
 gboolean hm_backend_open(HostmemBackend *self, GError **error)
 {
+    if (self->pool) {
+        return hm_backend_open_pool(self, error);
+    }
     if (self->export_path) {
         return open_named(self, error);
     }

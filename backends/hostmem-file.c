@@ -128,6 +128,11 @@ static gboolean backend_file_check(HostmemBackend *backend, GError **error)
 {
     HostmemBackendFile *self = BACKEND_FILE(backend);
 
+    if (backend->pool) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "property 'pool' does not go with "
+                            "memory-backend-file: its memory is the file");
+    }
     if (!self->mem_path || !*self->mem_path) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "mem-path property not set");

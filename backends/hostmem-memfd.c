@@ -88,7 +88,9 @@ static gboolean backend_memfd_check(HostmemBackend *backend, GError **error)
                             "property 'hugetlb' of memory-backend-memfd: this "
                             "kernel has no huge page pools");
     }
-    return hm_backend_check_multiple(backend, page_size(self), error);
+    return hm_backend_check_pool_kind(backend, page_size(self), self->seal,
+                                      error) &&
+           hm_backend_check_multiple(backend, page_size(self), error);
 }
 
 /* A seal can only be had of a memfd, and a private copy has pages of its own.

@@ -5,8 +5,31 @@
 #include "util/error.h"
 #include "util/os.h"
 
+/* Several files, of a pool. */
+static void copy_parts(HostmemBackend *self)
+{
+    const HmBacking *backing = &self->backing;
+
+    self->parts = g_new(HostmemBackendPart, backing->n_parts);
+    self->n_parts = backing->n_parts;
+    for (guint i = 0; i < backing->n_parts; i++) {
+        const HmBackingPart *part = &backing->parts[i];
+
+        self->parts[i] = (HostmemBackendPart){
+            .fd = part->fd,
+            .fd_offset = part->fd_offset,
+            .offset = part->offset,
+            .length = part->length,
+        };
+    }
+}
+
 void hm_backend_set_parts(HostmemBackend *self)
 {
+    if (self->backing.parts) {
+        copy_parts(self);
+        return;
+    }
     if (!self->backing.shared || self->backing.fd < 0) {
         return;
     }
@@ -54,14 +77,16 @@ static void refuse_private(HostmemBackend *self, GError **error)
 /*
  * A file without a name can only be opened by who has a descriptor of it; a
  * VMM of another user, which opens what it inherited anew, shall be able to.
+ * But of what a pool has lent, who had it before may have kept a descriptor
+ * that has opened nothing yet (O_PATH): the mode keeps it from doing so.
  */
 static void let_holders_open(HostmemBackend *self, int fd)
 {
     struct stat st;
     uid_t uid;
 
-    if (hm_backend_get_export_uid(self, &uid)) {
-        return; /* it is theirs */
+    if (self->loan || hm_backend_get_export_uid(self, &uid)) {
+        return; /* a pool's is ours alone, and the other is theirs */
     }
     if (hm_os_stat(fd, &st) == 0 && st.st_nlink == 0) {
         hm_os_chmod(fd, 0666);

@@ -302,6 +302,8 @@ static void set_region(HmPopulate *self)
         .shared = backend->backing.shared,
         .fd = backend->backing.fd,
         .fd_offset = backend->backing.offset + self->range.offset,
+        .parts = backend->backing.parts,
+        .n_parts = backend->backing.n_parts,
         .plan = &self->plan,
         .holes = self->holes,
     };

@@ -19,6 +19,9 @@
 /* (nullable): why the memory cannot outlive the process. */
 static const char *why_lost(const HostmemBackend *self)
 {
+    if (self->pool) {
+        return "its memory was lent by a pool, which is filled anew";
+    }
     if (self->backing.fd < 0) {
         return "its memory was private to the process that ended";
     }

@@ -13,7 +13,8 @@
  *                reserved, as it is from the start with reserve=on.  With
  *                reserve=off there shall be no such rest, private memory has no
  *                such reservation, and memory bound to nodes gets nothing from
- *                one, which is of the whole host: these are populated.
+ *                one, which is of the whole host: these are populated, as are
+ *                segments of a pool.
  *   files        fallocate, which takes no time.
  *   tmpfs        fallocate would take the memory as much as populating does,
  *                which is not wanted here.  A look at a filesystem with a limit
@@ -73,7 +74,7 @@ static gboolean reserve_huge_pages(HostmemBackend *self, const HmRange *range,
 static gboolean secure_huge_pages(HostmemBackend *self, const HmRange *range,
                                   GCancellable *cancellable, GError **error)
 {
-    if (self->backing.shared && self->reserve &&
+    if (self->backing.shared && self->reserve && !self->backing.parts &&
         self->policy != HOSTMEM_POLICY_BIND) {
         return reserve_huge_pages(self, range, error);
     }

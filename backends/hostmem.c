@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/mman.h>
+#include <hostmem/memory-pool.h>
 #include "backends/hostmem.h"
 #include "util/align.h"
 #include "util/error.h"
@@ -47,6 +48,11 @@ static void get_prealloc_method(gpointer object, GValue *value)
 
     hostmem_backend_get_report(object, &report);
     g_value_set_string(value, report.method ? report.method : "");
+}
+
+static void get_pool_size(gpointer object, GValue *value)
+{
+    g_value_set_uint64(value, hostmem_backend_get_pool_size(object));
 }
 
 static const HmProp backend_props[] = {
@@ -182,6 +188,23 @@ static const HmProp backend_props[] = {
         .type_name = "OnOffAuto",
         .description = "Transparent huge pages (auto: where the host gives "
                        "them; on: nothing less; off: base pages)",
+    },
+    {
+        .name = "pool",
+        .kind = HM_PROP_LINK,
+        .offset = HM_PROP_FIELD(HostmemBackend, pool),
+        .type = hostmem_memory_pool_get_type,
+        .type_name = "link<memory-pool>",
+        .description = "The memory-pool that the memory comes from, as far as "
+                       "it has some ready; turns prealloc on",
+    },
+    {
+        .name = "pool-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = get_pool_size,
+        .description = "Bytes that were ready in the pool; the rest is fresh "
+                       "memory",
     },
     {
         .name = "x-use-canonical-path-for-ramblock-id",

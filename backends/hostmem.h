@@ -32,6 +32,7 @@ typedef struct {
  * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
  * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
  * hostmem-secure.c how far memory is made sure without populating;
+ * hostmem-pool.c what comes from a memory-pool;
  * hostmem-discard.c how it is given back; hostmem-parts.c how others get it;
  * hostmem-export.c the name by which others find it; hostmem-saved.c how it
  * outlives the process.
@@ -63,6 +64,7 @@ struct _HostmemBackend {
     char *export_path;
     char *export_owner;
     HostmemExportDir *export_dir; /* (nullable): of the registry; constant */
+    GObject *pool;                /* (nullable): HostmemMemoryPool */
 
     /* what creation made; constant afterwards */
     HmBacking backing;
@@ -74,6 +76,8 @@ struct _HostmemBackend {
     HmIdset *nodes;    /* NULL: not bound */
     HostmemBackendPart *parts; /* NULL: private memory */
     guint n_parts;
+
+    struct HmPoolLoan *loan; /* (nullable): what @backing is made of */
 
     struct HmPopulate *pending; /* (nullable): between prepare and finish */
     gboolean resumes;           /* of creation: a job goes on with it */
@@ -152,6 +156,8 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
 /** All of creation that does not populate; undone when it fails. */
 gboolean hm_backend_prepare(HostmemBackend *self, GCancellable *cancellable,
                             GError **error);
+/** Bind it to its nodes, or to none, once more; pages do not move. */
+void hm_backend_bind_again(HostmemBackend *self);
 /** Give back what creation made; a file it created stays. */
 void hm_backend_close(HostmemBackend *self);
 /** The same, and leave files as creation found them. */
@@ -284,6 +290,23 @@ gboolean hm_backend_check_writable(HostmemBackend *self, GError **error);
  */
 gboolean hm_backend_secure(HostmemBackend *self, const HmRange *range,
                            GCancellable *cancellable, GError **error);
+
+/* hostmem-pool.c */
+
+/**
+ * hm_backend_check_pool: do "pool" and the other properties go together?
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID, or %HOSTMEM_ERROR_BUSY (it is
+ * still being created)
+ */
+gboolean hm_backend_check_pool(HostmemBackend *self, GError **error);
+/** The same for types that say what their pages are; also without a pool. */
+gboolean hm_backend_check_pool_kind(HostmemBackend *self, gsize page_size,
+                                    gboolean seal, GError **error);
+/** Open what the pool has, and fresh memory for the rest. */
+gboolean hm_backend_open_pool(HostmemBackend *self, GError **error);
+/** Once it is not mapped any more; also without a pool. */
+void hm_backend_give_back_pool(HostmemBackend *self);
 
 /* hostmem-prealloc.c */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
 #include <hostmem/device.h>
+#include <hostmem/memory-pool.h>
 #include <hostmem/registry.h>
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-mem.h>
@@ -22,6 +23,7 @@ static const HmObjectType types[] = {
      hostmem_backend_ram_get_type},
     {"memory-backend-shm", "memory-backend", FALSE, FALSE,
      hostmem_backend_shm_get_type},
+    {"memory-pool", "object", FALSE, FALSE, hostmem_memory_pool_get_type},
     {"object", NULL, TRUE, FALSE, hostmem_object_get_type},
     {"thread-context", "object", FALSE, FALSE, hostmem_thread_context_get_type},
     {"virtio-mem", "device", FALSE, TRUE, hostmem_virtio_mem_get_type},

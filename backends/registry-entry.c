@@ -58,6 +58,7 @@ void hm_entry_free(gpointer data)
     HmEntry *entry = data;
 
     g_clear_pointer(&entry->watch, hm_device_watch_free);
+    g_clear_pointer(&entry->pool_watch, hm_pool_watch_free);
     g_clear_object(&entry->object);
     g_object_unref(entry->cancellable);
     g_clear_error(&entry->error);
@@ -215,6 +216,11 @@ static void entry_ready(HmEntry *entry)
                                 HOSTMEM_VIRTIO_MEM(entry->object));
     }
     hm_keeper_changed(entry->registry->keeper);
+    if (HOSTMEM_IS_MEMORY_POOL(entry->object)) {
+        entry->pool_watch =
+            hm_pool_watch_new(entry->registry, entry->registry->context,
+                              HOSTMEM_MEMORY_POOL(entry->object));
+    }
     answer_add(entry, NULL);
     g_signal_emit_by_name(entry->registry, "added", entry->object);
 }
@@ -341,6 +347,7 @@ static void begin_leaving(HmEntry *entry)
     }
     g_clear_pointer(&entry->watch, hm_device_watch_free);
     hm_keeper_changed(entry->registry->keeper);
+    g_clear_pointer(&entry->pool_watch, hm_pool_watch_free);
     g_signal_emit_by_name(entry->registry, "removed", entry->object);
 }
 

@@ -4,6 +4,7 @@
 #include "backends/device-watch.h"
 #include "backends/device.h"
 #include "backends/object-spec.h"
+#include "backends/pool-watch.h"
 #include "backends/registry-private.h"
 
 struct _HostmemRegistry {
@@ -56,8 +57,9 @@ typedef struct {
     gboolean restored; /* made by another process at first */
     gboolean matched;  /* and asked for again by the line it was made by */
     HmEntryState state;
-    gboolean announced;   /* "added" was emitted */
-    HmDeviceWatch *watch; /* (nullable): of a READY device */
+    gboolean announced;      /* "added" was emitted */
+    HmDeviceWatch *watch;    /* (nullable): of a READY device */
+    HmPoolWatch *pool_watch; /* (nullable): of a READY memory-pool */
 
     GCancellable *cancellable; /* of the creation */
     GCancellable *outer;       /* (nullable): the caller's, passed on to it */

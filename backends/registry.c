@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
+#include <hostmem/memory-pool.h>
 #include "backends/object-types.h"
 #include "backends/registry-entry.h"
 #include "backends/registry-restore.h"
@@ -191,14 +192,17 @@ static gboolean links_to(HostmemObject *object, HostmemObject *target)
     return FALSE;
 }
 
-/* A device holds its memdev when it is ready; until then this must do. */
+/* A device holds its memdev, and a backend its pool, when it is ready; until
+ * then this must do. */
 static gboolean is_wanted(HostmemRegistry *self, HostmemObject *object)
 {
+    gboolean is_pool = HOSTMEM_IS_MEMORY_POOL(object);
+
     for (guint i = 0; i < self->entries->len; i++) {
         const HmEntry *entry = g_ptr_array_index(self->entries, i);
 
-        if (entry->kind == HM_SPEC_DEVICE && hm_entry_is_creating(entry) &&
-            links_to(entry->object, object)) {
+        if ((entry->kind == HM_SPEC_DEVICE || is_pool) &&
+            hm_entry_is_creating(entry) && links_to(entry->object, object)) {
             return TRUE;
         }
     }
@@ -580,6 +584,9 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
     g_signal_new("device-deleted", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, G_TYPE_STRING,
                  G_TYPE_STRING);
+    g_signal_new("pool-low", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0, NULL,
+                 NULL, NULL, G_TYPE_NONE, 3, HOSTMEM_TYPE_MEMORY_POOL,
+                 G_TYPE_UINT64, G_TYPE_UINT64);
     g_signal_new("job-changed", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, HOSTMEM_TYPE_JOB,
                  HOSTMEM_TYPE_JOB_STATUS);

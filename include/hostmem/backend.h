@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/job.h>
+#include <hostmem/memory-pool.h>
 #include <hostmem/object.h>
 
 G_BEGIN_DECLS
@@ -191,6 +192,15 @@ guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self);
  * they are reserved, until some are given back.
  */
 guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
+
+/** Returns: (transfer none) (nullable): where its memory comes from: "pool" */
+HostmemMemoryPool *hostmem_backend_get_pool(HostmemBackend *self);
+
+/**
+ * Returns: bytes of the backend that were ready in its pool; the rest is fresh
+ * memory.  0 without a pool, and before creation is complete.
+ */
+guint64 hostmem_backend_get_pool_size(HostmemBackend *self);
 
 /**
  * HostmemPreallocReport: how the last populate of a backend went.

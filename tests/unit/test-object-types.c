@@ -85,6 +85,7 @@ static void test_help_list(void)
                     "  memory-backend-memfd\n"
                     "  memory-backend-ram\n"
                     "  memory-backend-shm\n"
+                    "  memory-pool\n"
                     "  thread-context\n");
 }
 
@@ -164,7 +165,7 @@ static void test_capabilities(void)
         json_object_get(json_object_get(json, "features"), "populate")));
     g_assert_true(json_is_string(
         json_object_get(json_object_get(json, "thp"), "policy")));
-    g_assert_cmpuint(json_array_size(types), ==, 5);
+    g_assert_cmpuint(json_array_size(types), ==, 6);
 }
 
 static void test_capabilities_of_nodes(void)
