@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hostmemd.h"
 
+static HostmemPreallocReport read_report(HostmemObject *object)
+{
+    HostmemPreallocReport report = {0};
+
+    if (HOSTMEM_IS_BACKEND(object)) {
+        hostmem_backend_get_report(HOSTMEM_BACKEND(object), &report);
+    } else if (HOSTMEM_IS_MEMORY_POOL(object)) {
+        report.running = hostmem_memory_pool_get_progress(
+            HOSTMEM_MEMORY_POOL(object), &report.done, &report.total,
+            &report.elapsed_us);
+    }
+    return report;
+}
+
 static void add_up(HmFigures *figures, GPtrArray *objects)
 {
     for (guint i = 0; i < objects->len; i++) {
-        HostmemPreallocReport report;
+        HostmemPreallocReport report = read_report(objects->pdata[i]);
 
-        if (!HOSTMEM_IS_BACKEND(objects->pdata[i])) {
-            continue;
-        }
-        hostmem_backend_get_report(objects->pdata[i], &report);
         if (!report.total) {
             continue;
         }

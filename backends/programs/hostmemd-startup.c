@@ -17,19 +17,36 @@ void hm_startup_free(HmStartup *self)
     g_free(self);
 }
 
+/* What others may link to, in this order; then all the rest. */
+static const char *const first_types[] = {"thread-context", "memory-pool"};
+
 /* A guess from the text decides the order only: the registry reads it. */
-static gboolean is_thread_context(const char *text)
+static gboolean is_of_type(const char *text, const char *type)
 {
-    return g_regex_match_simple(
-        "^thread-context(,|$)|(^|,)qom-type=thread-context(,|$)|"
-        "^\\s*\\{.*\"qom-type\"\\s*:\\s*\"thread-context\"",
-        text, G_REGEX_DOTALL, 0);
+    g_autofree char *pattern =
+        g_strdup_printf("^%s(,|$)|(^|,)qom-type=%s(,|$)|"
+                        "^\\s*\\{.*\"qom-type\"\\s*:\\s*\"%s\"",
+                        type, type, type);
+
+    return g_regex_match_simple(pattern, text, G_REGEX_DOTALL, 0);
 }
 
-static void append_if(GPtrArray *to, GPtrArray *from, gboolean contexts)
+/* Index in first_types, or behind its end. */
+static guint rank_of(const char *text)
+{
+    guint rank = 0;
+
+    while (rank < G_N_ELEMENTS(first_types) &&
+           !is_of_type(text, first_types[rank])) {
+        rank++;
+    }
+    return rank;
+}
+
+static void append_ranked(GPtrArray *to, GPtrArray *from, guint rank)
 {
     for (guint i = 0; i < from->len; i++) {
-        if (is_thread_context(from->pdata[i]) == contexts) {
+        if (rank_of(from->pdata[i]) == rank) {
             g_ptr_array_add(to, g_strdup(from->pdata[i]));
         }
     }
@@ -41,8 +58,9 @@ HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options)
 
     self->registry = registry;
     self->objects = g_ptr_array_new_with_free_func(g_free);
-    append_if(self->objects, options->objects, TRUE);
-    append_if(self->objects, options->objects, FALSE);
+    for (guint rank = 0; rank <= G_N_ELEMENTS(first_types); rank++) {
+        append_ranked(self->objects, options->objects, rank);
+    }
     g_ptr_array_add(self->objects, NULL);
     self->devices = g_ptr_array_ref(options->devices);
     self->ids = g_ptr_array_new_with_free_func(g_free);

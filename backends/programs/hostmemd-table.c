@@ -11,6 +11,7 @@ enum {
     THREADS,
     TIME,
     RATE,
+    POOL, /* the last one: left out where no pool is */
     N_COLUMNS,
 };
 
@@ -29,6 +30,7 @@ static const Column columns[] = {
     [THREADS]   = {"threads",   TRUE},
     [TIME]      = {"time",      TRUE},
     [RATE]      = {"GiB/s",     TRUE},
+    [POOL]      = {"pool",      FALSE},
 };
 /* clang-format on */
 
@@ -48,18 +50,57 @@ static void fill_populate(HostmemBackend *backend, char **cells)
     cells[RATE] = hm_text_gib_per_second(report.done, report.elapsed_us);
 }
 
+/* How much of a backend came out of its pool. */
+static void fill_origin(HostmemBackend *backend, char **cells)
+{
+    HostmemMemoryPool *pool = hostmem_backend_get_pool(backend);
+    g_autofree char *size =
+        hostmem_size_to_string(hostmem_backend_get_pool_size(backend));
+
+    if (pool) {
+        cells[POOL] = g_strdup_printf(
+            "%s of %s", size, hostmem_object_get_id(HOSTMEM_OBJECT(pool)));
+    }
+}
+
+static void fill_pool(HostmemMemoryPool *pool, char **cells)
+{
+    HostmemMemoryPoolStatus status;
+    hostmem_memory_pool_get_status(pool, &status);
+    g_autofree char *ready = hostmem_size_to_string(status.ready);
+
+    cells[SIZE] = hostmem_size_to_string(status.size);
+    cells[PAGE_SIZE] = hostmem_size_to_string(status.page_size);
+    cells[POOL] = g_strdup_printf("%s ready", ready);
+}
+
 static void fill(HostmemObject *object, char **cells)
 {
     cells[ID] = g_strdup(hostmem_object_get_id(object));
     cells[TYPE] = g_strdup(hostmem_object_get_type_name(object));
+    if (HOSTMEM_IS_MEMORY_POOL(object)) {
+        fill_pool(HOSTMEM_MEMORY_POOL(object), cells);
+    }
     if (!HOSTMEM_IS_BACKEND(object)) {
         return;
     }
     HostmemBackend *backend = HOSTMEM_BACKEND(object);
+    fill_origin(backend, cells);
     cells[SIZE] = hostmem_size_to_string(hostmem_backend_get_size(backend));
     cells[PAGE_SIZE] =
         hostmem_size_to_string(hostmem_backend_get_page_size(backend));
     fill_populate(backend, cells);
+}
+
+/* Where no object has to do with a pool, nothing is said of pools. */
+static guint count_columns(Cells *lines, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        if (lines[i][POOL]) {
+            return N_COLUMNS;
+        }
+    }
+    return POOL;
 }
 
 static void widen(int *widths, char *const *cells)
@@ -69,9 +110,10 @@ static void widen(int *widths, char *const *cells)
     }
 }
 
-static void append_line(GString *text, const int *widths, char *const *cells)
+static void append_line(GString *text, const int *widths, char *const *cells,
+                        guint n_columns)
 {
-    for (guint i = 0; i < N_COLUMNS; i++) {
+    for (guint i = 0; i < n_columns; i++) {
         int width = columns[i].right ? widths[i] : -widths[i];
         g_string_append_printf(text, "%s%*s", i ? "  " : "", width,
                                cells[i] ? cells[i] : "-");
@@ -101,11 +143,12 @@ char *hm_table_format(GPtrArray *objects)
     for (guint i = 0; i < objects->len; i++) {
         fill(objects->pdata[i], lines[i + 1]);
     }
+    guint n_columns = count_columns(lines + 1, objects->len);
     for (guint i = 0; i <= objects->len; i++) {
         widen(widths, lines[i]);
     }
     for (guint i = 0; i <= objects->len; i++) {
-        append_line(text, widths, lines[i]);
+        append_line(text, widths, lines[i], n_columns);
         clear_cells(&lines[i]);
     }
     return g_string_free(text, FALSE);

@@ -129,15 +129,16 @@ static const HmQmpType type_job = OBJECT(
     {"total-progress", &hm_qmp_type_int}, {"error", &hm_qmp_type_str, TRUE});
 static const HmQmpType type_job_list = ARRAY_OF(type_job);
 
-static const HmQmpType type_memdev =
-    OBJECT("Memdev", {"id", &hm_qmp_type_str}, {"type", &hm_qmp_type_str},
-           {"size", &hm_qmp_type_int}, {"merge", &hm_qmp_type_bool},
-           {"dump", &hm_qmp_type_bool}, {"prealloc", &hm_qmp_type_bool},
-           {"share", &hm_qmp_type_bool}, {"reserve", &hm_qmp_type_bool},
-           {"host-nodes", &type_int_list}, {"policy", &type_policy},
-           {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
-           {"populated-size", &hm_qmp_type_int},
-           {"prealloc-method", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_memdev = OBJECT(
+    "Memdev", {"id", &hm_qmp_type_str}, {"type", &hm_qmp_type_str},
+    {"size", &hm_qmp_type_int}, {"merge", &hm_qmp_type_bool},
+    {"dump", &hm_qmp_type_bool}, {"prealloc", &hm_qmp_type_bool},
+    {"share", &hm_qmp_type_bool}, {"reserve", &hm_qmp_type_bool},
+    {"host-nodes", &type_int_list}, {"policy", &type_policy},
+    {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
+    {"populated-size", &hm_qmp_type_int},
+    {"prealloc-method", &hm_qmp_type_str, TRUE},
+    {"pool", &hm_qmp_type_str, TRUE}, {"pool-size", &hm_qmp_type_int, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 
 static const HmQmpType type_memory_part =
@@ -164,6 +165,14 @@ static const HmQmpType type_memory_device =
     OBJECT("MemoryDeviceInfo", {"type", &type_memory_device_kind},
            {"data", &type_virtio_mem});
 static const HmQmpType type_memory_device_list = ARRAY_OF(type_memory_device);
+
+static const HmQmpType type_memory_pool = OBJECT(
+    "MemoryPoolInfo", {"id", &hm_qmp_type_str}, {"size", &hm_qmp_type_int},
+    {"segment-size", &hm_qmp_type_int}, {"page-size", &hm_qmp_type_int},
+    {"ready-size", &hm_qmp_type_int}, {"lent-size", &hm_qmp_type_int},
+    {"dirty-size", &hm_qmp_type_int}, {"low-water", &hm_qmp_type_int},
+    {"last-error", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_memory_pool_list = ARRAY_OF(type_memory_pool);
 
 static const HmQmpType type_memory_info =
     OBJECT("MemoryInfo", {"base-memory", &hm_qmp_type_int},
@@ -254,6 +263,8 @@ static const HmQmpCommand commands[] = {
      HM_QMP_OOB},
     {"query-memory-devices", hm_qmp_run_query_memory_devices, NULL, 0,
      &type_memory_device_list, HM_QMP_OOB},
+    {"query-memory-pools", hm_qmp_run_query_memory_pools, NULL, 0,
+     &type_memory_pool_list, HM_QMP_OOB},
     {"query-memory-size-summary", hm_qmp_run_query_memory_size_summary, NULL, 0,
      &type_memory_info, HM_QMP_OOB},
     {"query-qmp-schema", hm_qmp_run_query_schema, NULL, 0, &type_schema_list,

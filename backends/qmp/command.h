@@ -50,6 +50,7 @@ extern const char *const hm_qmp_virtio_mem_answers[];
 extern const char *const hm_qmp_virtio_mem_states[];
 GType hm_qmp_virtio_mem_request_type(void);
 void hm_qmp_run_query_memory_devices(HmQmpCall *call);
+void hm_qmp_run_query_memory_pools(HmQmpCall *call);
 void hm_qmp_run_query_memory_size_summary(HmQmpCall *call);
 void hm_qmp_run_system_reset(HmQmpCall *call);
 void hm_qmp_run_virtio_mem_request(HmQmpCall *call);

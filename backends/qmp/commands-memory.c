@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
+#include <hostmem/memory-pool.h>
 #include <hostmem/virtio-mem.h>
 #include "backends/object.h"
 #include "backends/qmp/call.h"
@@ -47,6 +48,46 @@ void hm_qmp_run_query_memory_devices(HmQmpCall *call)
     g_ptr_array_sort(devices, compare_addresses);
     for (guint i = 0; i < devices->len; i++) {
         json_array_append_new(list, describe(g_ptr_array_index(devices, i)));
+    }
+    hm_qmp_call_return(call, list);
+}
+
+/* query-memory-pools */
+
+static json_t *describe_pool(HostmemMemoryPool *pool)
+{
+    g_autoptr(GError) error = hostmem_memory_pool_get_error(pool);
+    HostmemMemoryPoolStatus status;
+    json_t *entry;
+
+    hostmem_memory_pool_get_status(pool, &status);
+    entry = json_pack(
+        "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "id",
+        hostmem_object_get_id(HOSTMEM_OBJECT(pool)), "size",
+        (json_int_t)status.size, "segment-size",
+        (json_int_t)status.segment_size, "page-size",
+        (json_int_t)status.page_size, "ready-size", (json_int_t)status.ready,
+        "lent-size", (json_int_t)status.lent, "dirty-size",
+        (json_int_t)status.dirty, "low-water", (json_int_t)status.low_water);
+    if (error) {
+        g_autofree char *reason = g_utf8_make_valid(error->message, -1);
+
+        json_object_set_new(entry, "last-error", json_string(reason));
+    }
+    return entry;
+}
+
+void hm_qmp_run_query_memory_pools(HmQmpCall *call)
+{
+    g_autoptr(GPtrArray) objects =
+        hostmem_registry_list(hm_qmp_server_get_registry(call->server));
+    json_t *list = json_array();
+
+    for (guint i = 0; i < objects->len; i++) {
+        if (HOSTMEM_IS_MEMORY_POOL(g_ptr_array_index(objects, i))) {
+            json_array_append_new(list,
+                                  describe_pool(g_ptr_array_index(objects, i)));
+        }
     }
     hm_qmp_call_return(call, list);
 }

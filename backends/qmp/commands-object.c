@@ -61,24 +61,36 @@ void hm_qmp_run_object_del(HmQmpCall *call)
 
 /* query-memdev */
 
+static void add_members(json_t *entry, HostmemObject *object,
+                        const char *const *members, gsize n,
+                        const HmPropLinks *links)
+{
+    for (gsize i = 0; i < n; i++) {
+        json_object_set_new(
+            entry, members[i],
+            hm_object_get_json(object, members[i], links, NULL));
+    }
+}
+
 static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
 {
     static const char *const members[] = {
         "id",        "type",        "size",          "merge",      "dump",
         "prealloc",  "share",       "reserve",       "host-nodes", "policy",
         "page-size", "backed-size", "populated-size"};
+    static const char *const pool_members[] = {"pool", "pool-size"};
     json_t *entry = json_object();
     HostmemPreallocReport report;
 
-    for (guint i = 0; i < G_N_ELEMENTS(members); i++) {
-        json_object_set_new(
-            entry, members[i],
-            hm_object_get_json(object, members[i], links, NULL));
-    }
+    add_members(entry, object, members, G_N_ELEMENTS(members), links);
     hostmem_backend_get_report(HOSTMEM_BACKEND(object), &report);
     if (report.method) {
         json_object_set_new(entry, "prealloc-method",
                             json_string(report.method));
+    }
+    if (hostmem_backend_get_pool(HOSTMEM_BACKEND(object))) {
+        add_members(entry, object, pool_members, G_N_ELEMENTS(pool_members),
+                    links);
     }
     return entry;
 }

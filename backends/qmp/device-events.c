@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/memory-pool.h>
 #include <hostmem/virtio-mem.h>
 #include "backends/object.h"
 #include "backends/qmp/device-events.h"
@@ -57,6 +58,20 @@ static void on_resize_changed(HostmemRegistry *registry G_GNUC_UNUSED,
                          describe_resize(HOSTMEM_VIRTIO_MEM(device), path));
 }
 
+static void on_pool_low(HostmemRegistry *registry G_GNUC_UNUSED,
+                        HostmemMemoryPool *pool, guint64 ready,
+                        guint64 low_water, gpointer data)
+{
+    HmQmpDeviceEvents *self = data;
+    g_autofree char *path = hm_object_get_path(HOSTMEM_OBJECT(pool));
+
+    hm_qmp_throttle_emit(self->throttle, HM_QMP_EVENT_POOL_LOW, path,
+                         json_pack("{s:s,s:I,s:I}", "id",
+                                   hostmem_object_get_id(HOSTMEM_OBJECT(pool)),
+                                   "ready-size", (json_int_t)ready, "low-water",
+                                   (json_int_t)low_water));
+}
+
 /* What is still to be said of the device comes before its end. */
 static void on_deleted(HostmemRegistry *registry G_GNUC_UNUSED, const char *id,
                        const char *path, gpointer data)
@@ -81,6 +96,7 @@ HmQmpDeviceEvents *hm_qmp_device_events_new(HostmemQmpServer *server,
     g_signal_connect(registry, "device-resize-changed",
                      G_CALLBACK(on_resize_changed), self);
     g_signal_connect(registry, "device-deleted", G_CALLBACK(on_deleted), self);
+    g_signal_connect(registry, "pool-low", G_CALLBACK(on_pool_low), self);
     return self;
 }
 

@@ -106,9 +106,23 @@ static const HmQmpType type_resize = {
     .members = resize_members,
 };
 
+static const HmQmpMember pool_low_members[] = {
+    {"id", &hm_qmp_type_str},
+    {"ready-size", &hm_qmp_type_int},
+    {"low-water", &hm_qmp_type_int},
+    {NULL},
+};
+
+static const HmQmpType type_pool_low = {
+    .kind = HM_QMP_OBJECT,
+    .name = "MemoryPoolLowEvent",
+    .members = pool_low_members,
+};
+
 static const HmQmpEvent events[] = {
     {HM_QMP_EVENT_DELETED, &type_deleted},
     {HM_QMP_EVENT_JOB, &type_job_change},
+    {HM_QMP_EVENT_POOL_LOW, &type_pool_low},
     {HM_QMP_EVENT_PROGRESS, &type_progress},
     {HM_QMP_EVENT_RESET, &type_shutdown},
     {HM_QMP_EVENT_RESIZE, &type_resize},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
+#include <hostmem/memory-pool.h>
 #include "backends/qmp/event.h"
 #include "backends/qmp/progress.h"
 #include "backends/qmp/server.h"
@@ -13,28 +14,49 @@ struct HmQmpProgress {
     GSource *timer; /* while there may be something to tell */
 };
 
-static void tell(HmQmpProgress *self, HostmemObject *object)
+/* Returns: whether it is being populated */
+static gboolean read_progress(HostmemObject *object, guint64 *done,
+                              guint64 *total)
 {
     HostmemPreallocReport report;
 
+    if (HOSTMEM_IS_MEMORY_POOL(object)) {
+        return hostmem_memory_pool_get_progress(HOSTMEM_MEMORY_POOL(object),
+                                                done, total, NULL);
+    }
     if (!HOSTMEM_IS_BACKEND(object)) {
-        return;
+        return FALSE;
     }
     hostmem_backend_get_report(HOSTMEM_BACKEND(object), &report);
-    if (report.running) {
-        hm_qmp_server_emit(
-            self->server, HM_QMP_EVENT_PROGRESS,
-            json_pack("{s:s,s:I,s:I}", "id", hostmem_object_get_id(object),
-                      "current-progress", (json_int_t)report.done,
-                      "total-progress", (json_int_t)report.total));
-    }
+    *done = report.done;
+    *total = report.total;
+    return report.running;
 }
 
-static void tell_all(HmQmpProgress *self, GPtrArray *objects)
+static gboolean tell(HmQmpProgress *self, HostmemObject *object)
 {
-    for (guint i = 0; i < objects->len; i++) {
-        tell(self, g_ptr_array_index(objects, i));
+    guint64 done, total;
+
+    if (!read_progress(object, &done, &total)) {
+        return FALSE;
     }
+    hm_qmp_server_emit(self->server, HM_QMP_EVENT_PROGRESS,
+                       json_pack("{s:s,s:I,s:I}", "id",
+                                 hostmem_object_get_id(object),
+                                 "current-progress", (json_int_t)done,
+                                 "total-progress", (json_int_t)total));
+    return TRUE;
+}
+
+/* Returns: whether there was something to tell */
+static gboolean tell_all(HmQmpProgress *self, GPtrArray *objects)
+{
+    gboolean any = FALSE;
+
+    for (guint i = 0; i < objects->len; i++) {
+        any |= tell(self, g_ptr_array_index(objects, i));
+    }
+    return any;
 }
 
 static gboolean has_running_jobs(HostmemRegistry *registry)
@@ -57,8 +79,8 @@ static gboolean on_tick(gpointer user_data)
     g_autoptr(GPtrArray) ready = hostmem_registry_list(registry);
 
     tell_all(self, pending);
-    tell_all(self, ready);
-    if (pending->len || self->begun || has_running_jobs(registry)) {
+    if (tell_all(self, ready) || pending->len || self->begun ||
+        has_running_jobs(registry)) {
         return G_SOURCE_CONTINUE;
     }
     g_clear_pointer(&self->timer, g_source_unref);
