@@ -30,11 +30,22 @@ static gboolean parse_owner(HostmemBackend *self, GError **error)
     if (!self->export_owner) {
         return TRUE;
     }
-    if (!hm_owner_parse(self->export_owner, &self->owner, error)) {
+    self->owned = hm_owner_parse(self->export_owner, &self->owner, error);
+    if (!self->owned) {
         g_prefix_error(error, "property 'export-owner': ");
-        return FALSE;
     }
-    return TRUE;
+    return self->owned;
+}
+
+/* Memory that another process has left is not lost for it. */
+static void find_owner(HostmemBackend *self)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+    g_autoptr(GError) why = NULL;
+
+    if (!parse_owner(self, &why)) {
+        g_message("%s: %s", what, why->message);
+    }
 }
 
 /* (transfer full): absolute. */
@@ -72,6 +83,10 @@ gboolean hm_backend_check_export(HostmemBackend *self, GError **error)
     if (!self->export_path && !self->export_owner) {
         return TRUE;
     }
+    if (hm_backend_is_restored(self)) {
+        find_owner(self);
+        return TRUE;
+    }
     if (!self->share) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "property '%s' needs 'share' = 'on': nobody else "
@@ -96,7 +111,7 @@ static gboolean open_named(HostmemBackend *self, GError **error)
     HmExportOptions options = {
         .path = path,
         .huge_page_size = HOSTMEM_BACKEND_GET_CLASS(self)->pool_page_size(self),
-        .owner = self->export_owner ? &self->owner : NULL,
+        .owner = self->owned ? &self->owner : NULL,
         .owner_name = self->export_owner,
     };
 
@@ -116,7 +131,7 @@ static gboolean open_named(HostmemBackend *self, GError **error)
 
 gboolean hm_backend_give_to_owner(HostmemBackend *self, int fd, GError **error)
 {
-    if (!self->export_owner ||
+    if (!self->owned ||
         hm_export_give(fd, &self->owner, self->export_owner, error)) {
         return TRUE;
     }
@@ -207,7 +222,7 @@ const char *hm_backend_get_export_path(HostmemBackend *self)
 
 gboolean hm_backend_get_export_uid(HostmemBackend *self, uid_t *uid)
 {
-    if (!hm_object_is_complete(HOSTMEM_OBJECT(self)) || !self->export_owner) {
+    if (!hm_object_is_complete(HOSTMEM_OBJECT(self)) || !self->owned) {
         return FALSE;
     }
     *uid = self->owner.uid;

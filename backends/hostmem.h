@@ -69,7 +69,8 @@ struct _HostmemBackend {
     /* what creation made; constant afterwards */
     HmBacking backing;
     HmMapping mapping;
-    HmOwner owner;     /* with export_owner */
+    gboolean owned;    /* export_owner is known: */
+    HmOwner owner;     /* that one */
     HmExport *export;  /* (nullable) */
     gboolean writable; /* the mapping is */
     gint reserved;     /* atomic: huge pages for all of it; until a discard */

@@ -137,6 +137,7 @@ static const HmQmpType type_memdev = OBJECT(
     {"host-nodes", &type_int_list}, {"policy", &type_policy},
     {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
     {"populated-size", &hm_qmp_type_int},
+    {"export-path", &hm_qmp_type_str, TRUE},
     {"prealloc-method", &hm_qmp_type_str, TRUE},
     {"pool", &hm_qmp_type_str, TRUE}, {"pool-size", &hm_qmp_type_int, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);

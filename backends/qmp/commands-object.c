@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
-#include "backends/object.h"
+#include "backends/hostmem.h"
 #include "backends/qmp/call.h"
 #include "backends/qmp/server.h"
 #include "backends/registry-private.h"
@@ -81,8 +81,13 @@ static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
     static const char *const pool_members[] = {"pool", "pool-size"};
     json_t *entry = json_object();
     HostmemPreallocReport report;
+    const char *path;
 
     add_members(entry, object, members, G_N_ELEMENTS(members), links);
+    path = hm_backend_get_export_path(HOSTMEM_BACKEND(object));
+    if (path) {
+        json_object_set_new(entry, "export-path", json_string(path));
+    }
     hostmem_backend_get_report(HOSTMEM_BACKEND(object), &report);
     if (report.method) {
         json_object_set_new(entry, "prealloc-method",
