@@ -204,6 +204,16 @@ static const HmQmpType type_host_node = OBJECT(
     {"populated", &hm_qmp_type_int}, {"huge-pages", &type_huge_pages_list});
 static const HmQmpType type_host_node_list = ARRAY_OF(type_host_node);
 
+static const HmQmpType type_restore_status = {
+    .kind = HM_QMP_ENUM,
+    .name = "RestoreStatus",
+    .values = hm_qmp_restore_statuses,
+};
+static const HmQmpType type_restored = OBJECT(
+    "RestoredInfo", {"path", &hm_qmp_type_str},
+    {"status", &type_restore_status}, {"reason", &hm_qmp_type_str, TRUE});
+static const HmQmpType type_restored_list = ARRAY_OF(type_restored);
+
 static const HmQmpType type_schema_member = OBJECT(
     "SchemaInfoMember", {"name", &hm_qmp_type_str},
     {"type", &hm_qmp_type_str, TRUE}, {"default", &hm_qmp_type_any, TRUE});
@@ -269,6 +279,8 @@ static const HmQmpCommand commands[] = {
     {"query-memory-size-summary", hm_qmp_run_query_memory_size_summary, NULL, 0,
      &type_memory_info, HM_QMP_OOB},
     {"query-qmp-schema", hm_qmp_run_query_schema, NULL, 0, &type_schema_list,
+     HM_QMP_OOB},
+    {"query-restore", hm_qmp_run_query_restore, NULL, 0, &type_restored_list,
      HM_QMP_OOB},
     {"query-status", hm_qmp_run_query_status, NULL, 0, &type_status,
      HM_QMP_OOB},

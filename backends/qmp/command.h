@@ -73,6 +73,8 @@ void hm_qmp_run_qom_set(HmQmpCall *call);
 /* commands-query.c */
 void hm_qmp_run_capabilities(HmQmpCall *call);
 void hm_qmp_run_query_commands(HmQmpCall *call);
+extern const char *const hm_qmp_restore_statuses[];
+void hm_qmp_run_query_restore(HmQmpCall *call);
 void hm_qmp_run_query_schema(HmQmpCall *call);
 void hm_qmp_run_query_status(HmQmpCall *call);
 void hm_qmp_run_query_version(HmQmpCall *call);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <hostmem/restore.h>
 #include "backends/qmp/call.h"
 #include "backends/qmp/schema.h"
 #include "backends/qmp/server.h"
@@ -96,6 +97,32 @@ void hm_qmp_run_query_status(HmQmpCall *call)
 void hm_qmp_run_query_schema(HmQmpCall *call)
 {
     hm_qmp_call_return(call, hm_qmp_schema());
+}
+
+/* query-restore */
+
+const char *const hm_qmp_restore_statuses[] = {
+    [HOSTMEM_RESTORE_RESTORED] = "restored",
+    [HOSTMEM_RESTORE_LOST] = "lost",
+    [HOSTMEM_RESTORE_FAILED] = "failed",
+    NULL,
+};
+
+void hm_qmp_run_query_restore(HmQmpCall *call)
+{
+    g_autoptr(GPtrArray) restored = hostmem_registry_list_restored(
+        hm_qmp_server_get_registry(call->server));
+    json_t *list = json_array();
+
+    for (guint i = 0; i < restored->len; i++) {
+        const HostmemRestored *one = g_ptr_array_index(restored, i);
+
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:s*}", "path", one->path, "status",
+                            hm_qmp_restore_statuses[one->status], "reason",
+                            one->reason));
+    }
+    hm_qmp_call_return(call, list);
 }
 
 /* quit */
