@@ -62,6 +62,11 @@ static const Row rows[] = {
     {"-pidfile", 0, "PATH", TEXT, FIELD(pidfile),
      "Write the process id to a file when the memory is ready;\n"
      "the file is locked, and removed at the end."},
+    {"-restore-fds", 0, "NAME=N[,NAME=N]...", TEXT, FIELD(restore_fds),
+     "Go on with the memory of an earlier process, from what\n"
+     "whoever starts this one has kept: descriptors N by their\n"
+     "names.  May be empty.  Under a service manager that keeps\n"
+     "descriptors it is not needed."},
     {"-name", 0, "NAME", TEXT, FIELD(name),
      "Name of the process in ps and top (15 characters)."},
     {"--quiet", 0, NULL, FLAG, FIELD(quiet),
@@ -263,6 +268,7 @@ void hm_options_free(HmOptions *options)
     g_free(options->name);
     g_free(options->pidfile);
     g_free(options->run);
+    g_free(options->restore_fds);
     g_free(options);
 }
 

@@ -7,10 +7,12 @@
 /*
  * The life of a daemon:
  *
- *   starting   sockets are open, objects are created, all in one run
+ *   starting   sockets are open; what an earlier process has left is made
+ *              again, then the other objects are created, all in one run
  *   serving    all are there, pidfile written, --run's command started
  *   ready      no job populates any more
- *   leaving    what is under way is cancelled, then everything is given back
+ *   leaving    what is under way is cancelled, then everything is given back,
+ *              or left to the next process
  *
  * One GMainLoop runs from starting to leaving, so that clients and signals
  * are served while memory is populated.  Whatever ends it, a signal, quit,
@@ -42,22 +44,35 @@ struct Daemon {
     HmDoors *doors;
     HmProgress *progress;
     HmService *service;
+    HmStore *store;
     HmPidfile *pidfile;
     HmRun *run;
     int ready_fd; /* of hm_daemonize_begin(), or -1 */
     guint ready_watch;
     SignalSource signals[3];
     const char *reason; /* BY_...; NULL while nobody asked for the end */
+    gboolean run_ended;
     int status;
 };
+
+/* A signal ends the process, not what it keeps: quit does, and a command that
+ * is over. */
+static gboolean leaves_behind(const Daemon *self)
+{
+    return hm_store_is_there(self->store) &&
+           g_strcmp0(self->reason, BY_QUIT) != 0 && !self->run_ended;
+}
 
 /* Asks for the end; @signum is what a command of --run shall get. */
 static void request_end(Daemon *self, const char *reason, int signum)
 {
     self->reason = reason;
+    if (leaves_behind(self)) {
+        hm_store_leave(self->store);
+    }
     if (self->starting) {
         g_cancellable_cancel(self->starting);
-    } else if (self->run) {
+    } else if (self->run && !leaves_behind(self)) {
         hm_run_signal(self->run, signum);
     } else {
         g_main_loop_quit(self->loop);
@@ -90,6 +105,7 @@ static void on_run_done(int status, gpointer data)
 {
     Daemon *self = data;
     self->status = status;
+    self->run_ended = TRUE;
     g_main_loop_quit(self->loop);
 }
 
@@ -223,6 +239,26 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
     }
 }
 
+static void start_up(Daemon *self)
+{
+    hm_store_follow(self->store);
+    self->startup = hm_startup_new(self->registry, self->options);
+    hm_startup_async(self->startup, self->starting, on_started, self);
+}
+
+static void on_restored(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
+                        gpointer data)
+{
+    Daemon *self = data;
+    g_autoptr(GError) error = NULL;
+
+    if (hm_store_restore_finish(result, &error)) {
+        start_up(self);
+    } else {
+        fail_start(self, error);
+    }
+}
+
 static void watch_signals(Daemon *self)
 {
     static const int signums[] = {SIGHUP, SIGINT, SIGTERM};
@@ -279,8 +315,11 @@ static gboolean start(Daemon *self, GError **error)
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
-    self->startup = hm_startup_new(self->registry, self->options);
-    hm_startup_async(self->startup, self->starting, on_started, self);
+    if (hm_store_has_found(self->store)) {
+        hm_store_restore_async(self->store, self->starting, on_restored, self);
+    } else {
+        start_up(self);
+    }
     return TRUE;
 }
 
@@ -308,7 +347,12 @@ static const char *shutdown_reason(const Daemon *self)
 
 static void leave(Daemon *self)
 {
+    gboolean left = leaves_behind(self);
+
     hm_notify_stopping();
+    if (left) {
+        hm_store_leave(self->store);
+    }
     g_clear_pointer(&self->service, hm_service_free);
     g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
@@ -316,12 +360,16 @@ static void leave(Daemon *self)
         hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
     }
     g_clear_object(&self->server);
-    if (self->startup) {
+    if (self->startup && !left) {
         hm_startup_abandon(self->startup);
     }
     g_clear_pointer(&self->startup, hm_startup_free);
     g_clear_object(&self->registry);
     g_clear_object(&self->export_dir);
+    if (!left) {
+        hm_store_empty(self->store);
+    }
+    g_clear_pointer(&self->store, hm_store_free);
     g_clear_pointer(&self->doors, hm_doors_free);
     g_clear_pointer(&self->pidfile, hm_pidfile_free);
     g_clear_object(&self->starting);
@@ -340,6 +388,8 @@ int hm_serve(const HmOptions *options, GPtrArray *inherited, int ready_fd)
     };
     g_autoptr(GError) error = NULL;
 
+    self.store =
+        hm_store_new(self.registry, inherited, options->restore_fds != NULL);
     if (start(&self, &error)) {
         g_main_loop_run(self.loop);
     } else {

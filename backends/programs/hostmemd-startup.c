@@ -43,13 +43,55 @@ static guint rank_of(const char *text)
     return rank;
 }
 
-static void append_ranked(GPtrArray *to, GPtrArray *from, guint rank)
+typedef gboolean (*Compare)(HostmemRegistry *registry, const char *options,
+                            char **difference);
+
+/* Whoever starts again with the same line wants what that line has made.  One
+ * that has changed cannot change what is there, and somebody may be using. */
+static gboolean is_restored(HostmemRegistry *registry, const char *option,
+                            const char *line, Compare compare)
+{
+    g_autofree char *difference = NULL;
+
+    if (!compare(registry, line, &difference)) {
+        return FALSE;
+    }
+    if (difference) {
+        fprintf(stderr,
+                "hostmemd: warning: -%s %s: it is there as an earlier start "
+                "made it, and stays so until it is deleted: %s\n",
+                option, line, difference);
+    }
+    return TRUE;
+}
+
+static void append_ranked(GPtrArray *to, HostmemRegistry *registry,
+                          GPtrArray *from, guint rank)
 {
     for (guint i = 0; i < from->len; i++) {
-        if (rank_of(from->pdata[i]) == rank) {
-            g_ptr_array_add(to, g_strdup(from->pdata[i]));
+        const char *line = from->pdata[i];
+
+        if (rank_of(line) == rank &&
+            !is_restored(registry, "object", line,
+                         hostmem_registry_compare_restored)) {
+            g_ptr_array_add(to, g_strdup(line));
         }
     }
+}
+
+static GPtrArray *new_devices(HostmemRegistry *registry, GPtrArray *lines)
+{
+    GPtrArray *devices = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < lines->len; i++) {
+        const char *line = lines->pdata[i];
+
+        if (!is_restored(registry, "device", line,
+                         hostmem_registry_compare_restored_device)) {
+            g_ptr_array_add(devices, g_strdup(line));
+        }
+    }
+    return devices;
 }
 
 HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options)
@@ -59,10 +101,10 @@ HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options)
     self->registry = registry;
     self->objects = g_ptr_array_new_with_free_func(g_free);
     for (guint rank = 0; rank <= G_N_ELEMENTS(first_types); rank++) {
-        append_ranked(self->objects, options->objects, rank);
+        append_ranked(self->objects, registry, options->objects, rank);
     }
     g_ptr_array_add(self->objects, NULL);
-    self->devices = g_ptr_array_ref(options->devices);
+    self->devices = new_devices(registry, options->devices);
     self->ids = g_ptr_array_new_with_free_func(g_free);
     return self;
 }

@@ -139,6 +139,10 @@ static int daemon_main(const HmOptions *options, GError **error)
     g_autoptr(GPtrArray) inherited = hm_inherited_take(error);
     int ready_fd = -1;
 
+    if (inherited && options->restore_fds &&
+        !hm_store_parse_fds(options->restore_fds, inherited, error)) {
+        return EXIT_FAILURE;
+    }
     if (!inherited || !check_purpose(options, inherited, error) ||
         !check_descriptors(error) ||
         (options->pidfile && !hm_pidfile_check(options->pidfile, error))) {

@@ -17,6 +17,7 @@ typedef struct {
     char *name;
     char *pidfile;
     char *run;
+    char *restore_fds; /* as written */
     gboolean once;
     gboolean daemonize;
     gboolean quiet;
@@ -162,6 +163,46 @@ gboolean hm_inherited_is_name(const char *name);
  */
 GPtrArray *hm_inherited_take(GError **error);
 
+/* What the service manager keeps for the next start: hostmemd-store.c.  Without
+ * one that does, all of this does nothing. */
+
+typedef struct HmStore HmStore;
+
+/**
+ * hm_store_new: take what is no socket of what was inherited.
+ * @registry: borrowed
+ * @inherited: (element-type HmInherited)
+ * @expected: somebody keeps descriptors, even if there are none yet
+ */
+HmStore *hm_store_new(HostmemRegistry *registry, GPtrArray *inherited,
+                      gboolean expected);
+void hm_store_free(HmStore *self);
+/** Whether somebody keeps what is stored. */
+gboolean hm_store_is_there(const HmStore *self);
+/** Whether an earlier process has left anything. */
+gboolean hm_store_has_found(const HmStore *self);
+/** Make it again; prints what could not be. */
+void hm_store_restore_async(HmStore *self, GCancellable *cancellable,
+                            GAsyncReadyCallback callback, gpointer user_data);
+/** Returns: FALSE as hostmem_registry_restore() */
+gboolean hm_store_restore_finish(GAsyncResult *result, GError **error);
+/** From now on what is there is stored, and each change of it. */
+void hm_store_follow(HmStore *self);
+/** The next process goes on with it: nothing more is stored, nothing of it is
+ * given back. */
+void hm_store_leave(HmStore *self);
+/** There is no next process: nothing is kept any more. */
+void hm_store_empty(HmStore *self);
+
+/**
+ * hm_store_parse_fds: read the argument of -restore-fds.
+ * @inherited: (element-type HmInherited): they are added
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID
+ */
+gboolean hm_store_parse_fds(const char *text, GPtrArray *inherited,
+                            GError **error);
+
 /* From the first socket to the last unmap: hostmemd-serve.c */
 
 /**
@@ -188,8 +229,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmStartup, hm_startup_free)
  * hm_startup_async: create what -object and -device ask for; once.
  *
  * The objects together, each thread-context first, then the devices one by one;
- * otherwise the order is kept.  Stops at the first device that fails; what was
- * before it stays.
+ * otherwise the order is kept.  What was restored is not created again, but a
+ * line that has changed since is told.  Stops at the first device that fails;
+ * what was before it stays.
  */
 void hm_startup_async(HmStartup *self, GCancellable *cancellable,
                       GAsyncReadyCallback callback, gpointer user_data);

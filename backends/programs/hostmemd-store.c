@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdlib.h>
+#include <string.h>
+#include "hostmemd.h"
+
+/*
+ * Whoever started us may keep descriptors for the next start: the service
+ * manager's store.  It takes what it is told, one message after the other, and
+ * never answers; we may be killed between any two of them.  So what came is
+ * stored first, then the state that needs it, and only then what nothing needs
+ * any more is removed.
+ *
+ * The registry says that its state has changed before anybody is answered: what
+ * a client was told is stored.
+ */
+
+#define RETRY_S 1
+
+struct HmStore {
+    HostmemRegistry *registry;
+    GPtrArray *found;  /* (element-type HostmemSavedFd): from the last start */
+    GHashTable *names; /* what is stored now */
+    gulong handler;    /* 0: it does not follow the registry */
+    guint retry;
+    guint64 room; /* descriptors the manager keeps; 0: unknown */
+    gboolean is_there;
+    gboolean warned; /* of too little room */
+    gboolean failed; /* the last save has */
+};
+
+static void saved_fd_free(gpointer data)
+{
+    hostmem_saved_fd_free(data);
+}
+
+/* systemd says how many it keeps from release 254 on. */
+static guint64 find_room(void)
+{
+    const char *text = g_getenv("FDSTORE");
+
+    return text ? g_ascii_strtoull(text, NULL, 10) : 0;
+}
+
+HmStore *hm_store_new(HostmemRegistry *registry, GPtrArray *inherited,
+                      gboolean expected)
+{
+    HmStore *self = g_new0(HmStore, 1);
+
+    self->registry = registry;
+    self->found = g_ptr_array_new_with_free_func(saved_fd_free);
+    self->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (guint i = 0; i < inherited->len; i++) {
+        HmInherited *one = inherited->pdata[i];
+
+        if (!one->listening && one->fd >= 0) {
+            g_ptr_array_add(self->found,
+                            hostmem_saved_fd_new(one->name, one->fd));
+            g_hash_table_add(self->names, g_strdup(one->name));
+            one->fd = -1;
+        }
+    }
+    self->room = find_room();
+    self->is_there =
+        hm_notify_wanted() && (self->room || expected || self->found->len);
+    return self;
+}
+
+void hm_store_free(HmStore *self)
+{
+    g_clear_signal_handler(&self->handler, self->registry);
+    g_clear_handle_id(&self->retry, g_source_remove);
+    g_ptr_array_unref(self->found);
+    g_hash_table_unref(self->names);
+    g_free(self);
+}
+
+gboolean hm_store_is_there(const HmStore *self)
+{
+    return self->is_there;
+}
+
+gboolean hm_store_has_found(const HmStore *self)
+{
+    return self->found->len > 0;
+}
+
+static gboolean is_taken(GPtrArray *inherited, int fd)
+{
+    for (guint i = 0; i < inherited->len; i++) {
+        const HmInherited *one = inherited->pdata[i];
+
+        if (one->fd == fd) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* "NAME=N": a name may have '=' in it, a number has none. */
+static HmInherited *parse_fd(const char *text, GPtrArray *inherited,
+                             GError **error)
+{
+    const char *equals = strrchr(text, '=');
+    g_autofree char *name = equals ? g_strndup(text, equals - text) : NULL;
+    guint64 number;
+
+    if (!name || !*name ||
+        !g_ascii_string_to_unsigned(equals + 1, 10, 0, G_MAXINT, &number,
+                                    NULL)) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
+                    "-restore-fds: '%s' is not NAME=N", text);
+        return NULL;
+    }
+    if (is_taken(inherited, (int)number)) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
+                    "-restore-fds: '%s': descriptor %d has another name "
+                    "already",
+                    text, (int)number);
+        return NULL;
+    }
+    return hm_inherited_new(name, (int)number, error);
+}
+
+gboolean hm_store_parse_fds(const char *text, GPtrArray *inherited,
+                            GError **error)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+
+    for (char **part = parts; *part && *text; part++) {
+        HmInherited *one = parse_fd(*part, inherited, error);
+
+        if (!one) {
+            return FALSE;
+        }
+        g_ptr_array_add(inherited, one);
+    }
+    return TRUE;
+}
+
+/* Restoring */
+
+static void report(HmStore *self)
+{
+    g_autoptr(GPtrArray) list = hostmem_registry_list_restored(self->registry);
+    guint restored = 0;
+
+    for (guint i = 0; i < list->len; i++) {
+        const HostmemRestored *one = list->pdata[i];
+
+        if (one->status == HOSTMEM_RESTORE_RESTORED) {
+            restored++;
+        } else {
+            fprintf(stderr, "hostmemd: warning: %s is %s: %s\n", one->path,
+                    one->status == HOSTMEM_RESTORE_LOST ? "lost"
+                                                        : "not restored",
+                    one->reason);
+        }
+    }
+    g_info("%u of %u restored", restored, list->len);
+}
+
+/* Whoever was killed before its first state has left nothing to anybody. */
+static gboolean is_first_start(HmStore *self, GError *error)
+{
+    GHashTableIter iter;
+    gpointer name;
+
+    if (!g_error_matches(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
+        return FALSE;
+    }
+    fprintf(stderr, "hostmemd: warning: descriptors are not used: %s\n",
+            error->message);
+    g_error_free(error);
+    g_hash_table_iter_init(&iter, self->names);
+    while (g_hash_table_iter_next(&iter, &name, NULL)) {
+        hm_notify_remove_fd(name);
+    }
+    g_hash_table_remove_all(self->names);
+    return TRUE;
+}
+
+static void on_restored(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    HmStore *self = g_task_get_task_data(task);
+    GError *error = NULL;
+
+    if (!hostmem_registry_restore_finish(HOSTMEM_REGISTRY(source), result,
+                                         &error) &&
+        !is_first_start(self, error)) {
+        g_prefix_error(&error, "cannot restore what was kept: ");
+        g_task_return_error(task, error);
+        return;
+    }
+    report(self);
+    g_task_return_boolean(task, TRUE);
+}
+
+void hm_store_restore_async(HmStore *self, GCancellable *cancellable,
+                            GAsyncReadyCallback callback, gpointer user_data)
+{
+    GTask *task = g_task_new(self->registry, cancellable, callback, user_data);
+
+    g_task_set_task_data(task, self, NULL);
+    hostmem_registry_restore_async(self->registry, self->found, cancellable,
+                                   on_restored, task);
+}
+
+gboolean hm_store_restore_finish(GAsyncResult *result, GError **error)
+{
+    return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+/* Storing */
+
+static void store(HmStore *self, const char *name, int fd)
+{
+    hm_notify_store_fd(name, fd);
+    g_hash_table_add(self->names, g_strdup(name));
+}
+
+static void forget(HmStore *self, const char *name)
+{
+    hm_notify_remove_fd(name);
+    g_hash_table_remove(self->names, name);
+}
+
+/* Before anything is removed there is more than there will be. */
+static void check_room(HmStore *self)
+{
+    guint needed = g_hash_table_size(self->names);
+
+    if (!self->room || needed <= self->room || self->warned) {
+        return;
+    }
+    self->warned = TRUE;
+    fprintf(stderr,
+            "hostmemd: warning: the service manager keeps %" G_GUINT64_FORMAT
+            " descriptors, and %u are needed: what is left out is lost at a "
+            "restart; raise FileDescriptorStoreMax=\n",
+            self->room, needed);
+}
+
+static void carry_out(HmStore *self, const HostmemSave *save)
+{
+    for (guint i = 0; i < save->added->len; i++) {
+        const HostmemSavedFd *fd = save->added->pdata[i];
+
+        store(self, fd->name, fd->fd);
+    }
+    store(self, save->state_name, save->state_fd);
+    check_room(self);
+    for (guint i = 0; i < save->removed->len; i++) {
+        forget(self, save->removed->pdata[i]);
+    }
+}
+
+static void save_now(HmStore *self);
+
+static gboolean on_retry(gpointer data)
+{
+    HmStore *self = data;
+
+    self->retry = 0;
+    save_now(self);
+    return G_SOURCE_REMOVE;
+}
+
+/* What is stored stays good: it is only older. */
+static void save_failed(HmStore *self, const GError *error)
+{
+    if (!self->failed) {
+        fprintf(stderr,
+                "hostmemd: warning: what has changed would be lost at a "
+                "restart now: %s\n",
+                error->message);
+    }
+    self->failed = TRUE;
+    if (!self->retry) {
+        self->retry = g_timeout_add_seconds(RETRY_S, on_retry, self);
+    }
+}
+
+static void save_now(HmStore *self)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(HostmemSave) save = hostmem_registry_save(self->registry, &error);
+
+    if (!save) {
+        save_failed(self, error);
+        return;
+    }
+    self->failed = FALSE;
+    g_clear_handle_id(&self->retry, g_source_remove);
+    carry_out(self, save);
+}
+
+void hm_store_follow(HmStore *self)
+{
+    if (!self->is_there) {
+        return;
+    }
+    self->handler = g_signal_connect_swapped(self->registry, "state-changed",
+                                             G_CALLBACK(save_now), self);
+    save_now(self);
+}
+
+/* The end */
+
+void hm_store_leave(HmStore *self)
+{
+    if (!self->is_there) {
+        return;
+    }
+    g_clear_signal_handler(&self->handler, self->registry);
+    g_clear_handle_id(&self->retry, g_source_remove);
+    hostmem_registry_leave_behind(self->registry);
+}
+
+void hm_store_empty(HmStore *self)
+{
+    GHashTableIter iter;
+    gpointer name;
+
+    if (!self->is_there) {
+        return;
+    }
+    g_clear_signal_handler(&self->handler, self->registry);
+    g_clear_handle_id(&self->retry, g_source_remove);
+    g_hash_table_iter_init(&iter, self->names);
+    while (g_hash_table_iter_next(&iter, &name, NULL)) {
+        hm_notify_remove_fd(name);
+    }
+    g_hash_table_remove_all(self->names);
+}
