@@ -99,6 +99,39 @@ def test_file_that_would_be_emptied():
                      end=end)
 
 
+def test_memory_with_a_name():
+    """The name, and the file that it leads to, stay all the time."""
+    for end in kill, end_by(signal.SIGTERM):
+        with tmpfs(2 * SIZE) as folder:
+            survives("-object", f"memory-backend-ram,id=m0,size={SIZE},"
+                     f"share=on,export-path={folder}/m0", end=end)
+
+
+def test_memory_in_an_export_directory():
+    harness.need_root()
+    for end in kill, end_by(signal.SIGTERM):
+        with scratch() as folder:
+            place = folder / "export"
+            place.mkdir()
+            line = (f"memory-backend-ram,id=m0,size={SIZE},share=on,"
+                    "export-path=m0")
+            with Keeper() as boss:
+                args = ("-export-dir", place, "-object", line)
+                with boss.run(*args) as daemon:
+                    boss.settle("m0")
+                    before = os.stat(place / "m0")
+                    end(daemon)
+                assert os.stat(place / "m0").st_ino == before.st_ino
+                with boss.run() as daemon:
+                    boss.settle("m0")
+                    assert os.stat(place / "m0").st_ino == before.st_ino
+                    daemon.qmp.execute("object-del", id="m0")
+                    assert not (place / "m0").exists()
+                    daemon.qmp.execute("quit")
+                    assert daemon.wait() == 0
+                assert not os.path.ismount(place)
+
+
 def test_huge_pages():
     with harness.need_huge_pages(SIZE // (2 * MIB)):
         survives("-object", f"{MEMFD},hugetlb=on,hugetlbsize=2M,prealloc=on")
