@@ -39,10 +39,10 @@ def test_guest_boots_on_a_tmpfs_file_by_name():
             assert donor.allocated() == donor.prepared
 
 
-@harness.time_limit(180)
-def test_guest_boots_on_a_memfd_of_its_parent():
+def boot_as_child(arguments):
+    """A guest that --run starts, on a memfd."""
     need_host()
-    with guest.setup(qemu_arguments("{m0}"), SCRIPT) as ready, \
+    with guest.setup(arguments, SCRIPT) as ready, \
             harness.Hostmemd(
                 "-object", f"memory-backend-memfd,id=m0,size={SIZE},"
                 "prealloc=on,prealloc-threads=2",
@@ -52,6 +52,17 @@ def test_guest_boots_on_a_memfd_of_its_parent():
         with ready.connect() as linux:
             use_guest(linux, donor)
             assert daemon.wait() == 0
+
+
+@harness.time_limit(180)
+def test_guest_boots_on_a_memfd_of_its_parent():
+    boot_as_child(qemu_arguments("{m0}"))
+
+
+@harness.time_limit(180)
+def test_guest_boots_on_an_object_of_its_parent():
+    boot_as_child(["-m", "512M", "-machine", "memory-backend=m0",
+                   "-object", "{m0:object}"])
 
 
 # The memory of what runs on a CPU comes from the node of that CPU.
@@ -72,10 +83,9 @@ read answer
 
 def nodes_arguments():
     arguments = ["-smp", "2", "-m", str(sum(NODES.values()) // MIB)]
-    for number, (name, size) in enumerate(NODES.items()):
+    for number, name in enumerate(NODES):
         arguments += [
-            "-object", f"memory-backend-file,id={name},size={size},"
-            f"mem-path={{{name}}},share=on",
+            "-object", f"{{{name}:object}}",
             "-numa", f"node,nodeid={number},cpus={number},memdev={name}"]
     return arguments
 
