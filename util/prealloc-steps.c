@@ -97,6 +97,28 @@ static int seed(const HmPreallocRegion *region, guint64 offset, guint64 length,
     return 0;
 }
 
+/** Whether the file ends before the region does; how long it is. */
+static gboolean file_shrank(const HmPreallocRegion *region, guint64 failed_at,
+                            guint64 *found, guint64 *expected)
+{
+    guint64 length = region->length;
+    guint64 start = region->fd_offset;
+    int fd = region->fd;
+    struct stat st;
+
+    if (region->parts) {
+        length -= failed_at;
+        fd = hm_backing_parts_find(region->parts, region->n_parts,
+                                   start + failed_at, &length, &start);
+    }
+    if (fd < 0 || hm_os_stat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return FALSE;
+    }
+    *found = (guint64)st.st_size;
+    *expected = start + length;
+    return *found < *expected;
+}
+
 /** What lies in one file.  Returns: 0 or -errno; *@length is what it took */
 static int allocate_in_file(const HmPreallocRegion *region, guint64 offset,
                             guint64 *length)
@@ -116,16 +138,20 @@ static int allocate_in_file(const HmPreallocRegion *region, guint64 offset,
     return r == -ENOSYS || r == -ENODEV ? -EOPNOTSUPP : r;
 }
 
+/* A file that somebody has truncated would be made longer, and be empty. */
 static int allocate(const HmPreallocRegion *region, guint64 offset,
                     guint64 length, guint64 *failed_at)
 {
+    guint64 found, expected;
     int r = 0;
 
     *failed_at = offset;
     while (length && r == 0) {
         guint64 here = length;
 
-        r = allocate_in_file(region, *failed_at, &here);
+        r = file_shrank(region, *failed_at, &found, &expected)
+                ? -EFAULT
+                : allocate_in_file(region, *failed_at, &here);
         if (r == 0) {
             *failed_at += here;
             length -= here;
@@ -212,28 +238,6 @@ int hm_prealloc_step(const HmPreallocRegion *region, HmPreallocStep step,
 }
 
 /* what went wrong */
-
-/** Whether the file ends before the region does; how long it is. */
-static gboolean file_shrank(const HmPreallocRegion *region, guint64 failed_at,
-                            guint64 *found, guint64 *expected)
-{
-    guint64 length = region->length;
-    guint64 start = region->fd_offset;
-    int fd = region->fd;
-    struct stat st;
-
-    if (region->parts) {
-        length -= failed_at;
-        fd = hm_backing_parts_find(region->parts, region->n_parts,
-                                   start + failed_at, &length, &start);
-    }
-    if (fd < 0 || hm_os_stat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return FALSE;
-    }
-    *found = (guint64)st.st_size;
-    *expected = start + length;
-    return *found < *expected;
-}
 
 /** What it means that a touch would give SIGBUS. */
 static HostmemError code_of_fault(HmMemKind kind)

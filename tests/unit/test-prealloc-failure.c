@@ -205,6 +205,22 @@ static void test_file_shrinks_while_touched(void)
     check_truncated(&touch_plan);
 }
 
+/* What is lost is lost: fallocate would only hide that. */
+static void test_file_that_shrank_is_not_made_longer(void)
+{
+    static const HmPreallocPlan plan = {.whole = {HM_STEP_ALLOCATE},
+                                        .n_whole = 1};
+    PreallocTest test;
+    struct stat st;
+
+    map_memfd(&test, &plan);
+    g_assert_cmpint(hm_os_truncate(test.region.fd, 4096), ==, 0);
+    prealloc_test_fail(&test, HOSTMEM_ERROR, HOSTMEM_ERROR_CHANGED);
+    g_assert_cmpint(hm_os_stat(test.region.fd, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 4096);
+    prealloc_test_clear(&test);
+}
+
 /* stopping */
 
 static void test_cancelled_before(void)
@@ -509,6 +525,8 @@ static void add_error_tests(void)
         test_file_shrinks_while_populated);
     add("/prealloc-failure/file-shrinks-while-touched",
         test_file_shrinks_while_touched);
+    add("/prealloc-failure/file-that-shrank-is-not-made-longer",
+        test_file_that_shrank_is_not_made_longer);
 }
 
 static void add_stop_tests(void)
