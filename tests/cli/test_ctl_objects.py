@@ -81,7 +81,7 @@ def test_add_without_wait_does_not():
 
 
 def test_add_shows_progress():
-    with SlowHost(SLOW) as host, Hostmemd(cgroup=host) as daemon:
+    with SlowHost(3) as host, Hostmemd(cgroup=host) as daemon:
         result = run_ctl(daemon, "add", JOB + ",size=512M", "--wait")
     assert result.returncode == 0, result
     assert re.match(r"hostmemctl: m0: [\d.]+ \w+ of 512 MiB", result.stderr), \
