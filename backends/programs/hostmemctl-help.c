@@ -10,7 +10,7 @@ static const char head[] =
 static const char tail[] =
     "\n"
     "Examples:\n"
-    "  export HOSTMEM_QMP=unix:/run/hostmem.sock\n"
+    "  export HOSTMEM_QMP=unix:/run/hostmem/qmp.sock\n"
     "  hostmemctl add memory-backend-memfd,id=m0,size=4G,prealloc=on\n"
     "  hostmemctl add --device virtio-mem,id=vm0,memdev=m0\n"
     "  hostmemctl plug vm0 1G --wait\n"

@@ -49,8 +49,8 @@ void ctl_view_jobs(const json_t *jobs, GString *text)
 /* Pools */
 
 static const CtlColumn pool_columns[] = {
-    {"pool", FALSE}, {"ready", FALSE}, {"ready", TRUE},   {"lent", TRUE},
-    {"dirty", TRUE}, {"size", TRUE},   {"segment", TRUE}, {0},
+    {"pool", FALSE}, {"fill", FALSE}, {"ready", TRUE},   {"lent", TRUE},
+    {"dirty", TRUE}, {"size", TRUE},  {"segment", TRUE}, {0},
 };
 
 void ctl_view_pools(const json_t *pools, GString *text)
@@ -102,6 +102,16 @@ static char *id_of(const json_t *object, const char *key)
                : g_strdup(path);
 }
 
+/* (transfer full) (nullable): "p0: 4 GiB", as much as came from it. */
+static char *pool_of(const json_t *backend)
+{
+    g_autofree char *id = id_of(backend, "pool");
+    g_autofree char *size = ctl_text_size(backend, "pool-size");
+
+    return id && size ? g_strdup_printf("%s: %s", id, size)
+                      : g_steal_pointer(&id);
+}
+
 static void view_backends(const json_t *backends, GString *text)
 {
     g_autoptr(CtlTable) table = ctl_table_new(backend_columns);
@@ -121,7 +131,7 @@ static void view_backends(const json_t *backends, GString *text)
                                  ctl_text_member(backend, "share"),
                                  ctl_text_member(backend, "host-nodes"),
                                  ctl_text_member(backend, "policy"),
-                                 id_of(backend, "pool"),
+                                 pool_of(backend),
                                  ctl_text_member(backend, "prealloc-method"),
                              });
     }

@@ -214,14 +214,21 @@ def test_help_of_a_type():
         ctl_fails(daemon, "help", "nosuch", phrases=["nosuch"])
 
 
-def test_pools_without_one():
+# pools
+
+def test_pools():
+    pool = "memory-pool,id=p0,size=64M,segment-size=16M"
     with Hostmemd() as daemon:
-        commands = daemon.qmp.execute("query-commands")
-        if {"name": "query-memory-pools"} in commands:
-            assert ctl(daemon, "pools") == ""
-            assert ctl(daemon, "pools", "--json") == "[]\n"
-        else:
-            ctl_fails(daemon, "pools", phrases=["query-memory-pools"])
+        assert ctl(daemon, "pools") == ""
+        assert ctl(daemon, "pools", "--json") == "[]\n"
+        ctl(daemon, "add", pool)
+        wait_until(lambda: "100 %" in ctl(daemon, "pools"))
+        ctl(daemon, "add", "memory-backend-memfd,id=m0,size=32M,pool=p0")
+        line = ctl(daemon, "pools").splitlines()[1]
+        assert re.match(r"p0 +\[[#.]+\] +\d+ % +[\d.]+ MiB +32 MiB", line), line
+        assert "p0: 32 MiB" in ctl(daemon, "status")
+        ctl(daemon, "set", "p0", "size", "96M")
+        assert ctl(daemon, "get", "p0", "size") == f"{96 * MIB}\n"
 
 
 if __name__ == "__main__":
