@@ -205,6 +205,16 @@ gboolean hm_backend_open_pool(HostmemBackend *self, GError **error)
     return TRUE;
 }
 
+void hm_backend_give_pool_to(HostmemBackend *self, uid_t uid)
+{
+    if (!self->loan || self->export_owner || uid == 0) {
+        return;
+    }
+    for (guint i = 0; i < self->loan->n_parts; i++) {
+        hm_os_chown(self->loan->parts[i].fd, uid, (gid_t)-1);
+    }
+}
+
 void hm_backend_give_back_pool(HostmemBackend *self)
 {
     if (self->loan) {

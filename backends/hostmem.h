@@ -306,6 +306,15 @@ gboolean hm_backend_check_pool_kind(HostmemBackend *self, gsize page_size,
                                     gboolean seal, GError **error);
 /** Open what the pool has, and fresh memory for the rest. */
 gboolean hm_backend_open_pool(HostmemBackend *self, GError **error);
+/**
+ * hm_backend_give_pool_to: let a user open what he is given once more, as VMMs
+ * do.
+ *
+ * Segments of a pool can be opened by one user alone, as whoever had them
+ * before may still know them; so the last one who asked has them.  As good as
+ * this process may; also without a pool.
+ */
+void hm_backend_give_pool_to(HostmemBackend *self, uid_t uid);
 /** Once it is not mapped any more; also without a pool. */
 void hm_backend_give_back_pool(HostmemBackend *self);
 

@@ -30,7 +30,7 @@ static const Column columns[] = {
     [THREADS]   = {"threads",   TRUE},
     [TIME]      = {"time",      TRUE},
     [RATE]      = {"GiB/s",     TRUE},
-    [POOL]      = {"pool",      FALSE},
+    [POOL]      = {"pool",      TRUE},
 };
 /* clang-format on */
 

@@ -93,10 +93,12 @@ static json_t *get_memory_fd(HmQmpCall *call, GPtrArray *objects,
                              GError **error)
 {
     HostmemBackend *backend = g_ptr_array_index(objects, 0);
+    const HmQmpPeer *peer = hm_qmp_session_get_peer(call->session);
     g_autoptr(GUnixFDList) fds = g_unix_fd_list_new();
     json_auto_t *parts = json_array();
     Handover handover = {fds, parts, TRUE};
 
+    hm_backend_give_pool_to(backend, peer->uid);
     if (!add_parts(&handover, backend, error)) {
         return NULL;
     }
