@@ -93,20 +93,32 @@ static gboolean backend_memfd_check(HostmemBackend *backend, GError **error)
            hm_backend_check_multiple(backend, page_size(self), error);
 }
 
-/* A seal can only be had of a memfd, and a private copy has pages of its own.
- */
+/* A seal can only be had of a memfd. */
 static gboolean open_own_tmpfs(HostmemBackendMemfd *self)
 {
     HostmemBackend *backend = &self->parent_instance;
 
-    return !self->seal && !self->hugetlb && backend->share &&
+    return !self->seal && !self->hugetlb &&
            hm_backend_open_own_tmpfs(backend, backend->size);
+}
+
+/*
+ * Nobody else sees a private copy, and there is nothing to copy: the file of it
+ * would be empty for good.  Anonymous memory reads the same, gets huge pages,
+ * and has no page of the file behind each of its own.
+ */
+static gboolean is_anonymous(const HostmemBackendMemfd *self)
+{
+    return !self->parent_instance.share && !self->hugetlb;
 }
 
 static gboolean backend_memfd_open(HostmemBackend *backend, GError **error)
 {
     HostmemBackendMemfd *self = BACKEND_MEMFD(backend);
 
+    if (is_anonymous(self)) {
+        return hm_backing_init_anon(&backend->backing, backend->size, error);
+    }
     if (open_own_tmpfs(self)) {
         return TRUE;
     }

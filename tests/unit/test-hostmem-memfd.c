@@ -44,12 +44,26 @@ static void test_not_sealed(void)
                     0);
 }
 
-static void test_private(void)
+static void test_private_is_anonymous(void)
 {
     g_autoptr(HostmemBackend) memfd = hm_test_make(MEMFD "size=1M,share=off");
+
+    g_assert_cmpint(hostmem_backend_get_fd(memfd), ==, -1);
+    g_assert_cmpuint(hm_fake_count(HM_FAKE_MEMFD), ==, 0);
+}
+
+static void test_private_huge_pages(void)
+{
+    g_autoptr(HostmemBackend) memfd = NULL;
     char there = 'x';
 
-    *(char *)hostmem_backend_get_host_addr(memfd) = 'y';
+    if (!hm_hostcaps_get()->memfd_hugetlb ||
+        !hm_huge_pool_read(2 * HM_MIB, &(HmHugePool){0}, NULL)) {
+        g_test_skip("no huge pages of 2 MiB here");
+        return;
+    }
+    memfd = hm_test_make(MEMFD "size=2M,share=off,hugetlb=on,hugetlbsize=2M,"
+                               "reserve=off");
     g_assert_cmpint(pread(hostmem_backend_get_fd(memfd), &there, 1, 0), ==, 1);
     g_assert_cmpint(there, ==, 0);
 }
@@ -175,7 +189,8 @@ static const HmTest tests[] = {
     {"/hostmem-memfd/defaults", test_defaults},
     {"/hostmem-memfd/sealed", test_sealed},
     {"/hostmem-memfd/not-sealed", test_not_sealed},
-    {"/hostmem-memfd/private", test_private},
+    {"/hostmem-memfd/private-is-anonymous", test_private_is_anonymous},
+    {"/hostmem-memfd/private-huge-pages", test_private_huge_pages},
     {"/hostmem-memfd/size-errors", test_size_errors},
     {"/hostmem-memfd/hugetlbsize-errors", test_hugetlbsize_errors},
     {"/hostmem-memfd/no-huge-pages", test_no_huge_pages},

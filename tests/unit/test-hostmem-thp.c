@@ -211,6 +211,7 @@ static void assert_refused(const char *options, gint code, const char *message)
 static void test_refused_by_the_kind(void)
 {
     const struct statfs ext4 = {.f_type = 0xef53, .f_bsize = 4096};
+    const struct statfs tmpfs = {.f_type = 0x01021994, .f_bsize = 4096};
     g_autofree char *file =
         g_strdup_printf("memory-backend-file,id=m0,size=8M,thp=on,mem-path=%s",
                         hm_test_folder());
@@ -222,7 +223,8 @@ static void test_refused_by_the_kind(void)
                    HOSTMEM_ERROR_INVALID,
                    "property 'thp' = 'on': the memory is smaller than a huge "
                    "page; make it larger, or use thp=auto");
-    assert_refused(MEMFD "share=off,thp=on", HOSTMEM_ERROR_INVALID,
+    hm_fake_set_statfs(&tmpfs);
+    assert_refused(file, HOSTMEM_ERROR_INVALID,
                    "a private copy of a file has base pages; use share=on");
     hm_fake_set_statfs(&ext4);
     assert_refused(file, HOSTMEM_ERROR_INVALID,
