@@ -149,7 +149,7 @@ void hm_backend_end_job(HostmemBackend *self)
 static gboolean start_job(HostmemBackend *self, GError **error)
 {
     g_autoptr(HostmemJob) job =
-        hm_job_new(HOSTMEM_OBJECT(self), self->mapping.length);
+        hm_job_new(HOSTMEM_OBJECT(self), HM_JOB_PREALLOC, self->mapping.length);
 
     hm_backend_end_job(self);
     if (!hm_job_start(job, run_job, self, error)) {

@@ -144,8 +144,8 @@ void hm_backend_read_saved_job(HostmemBackend *self)
         return;
     }
     g_mutex_lock(&self->report_lock);
-    self->job = hm_job_new_over(HOSTMEM_OBJECT(self), read_size(entry, "done"),
-                                read_size(entry, "total"),
-                                error ? read_error(error) : NULL);
+    self->job = hm_job_new_over(
+        HOSTMEM_OBJECT(self), HM_JOB_PREALLOC, read_size(entry, "done"),
+        read_size(entry, "total"), error ? read_error(error) : NULL);
     g_mutex_unlock(&self->report_lock);
 }

@@ -17,7 +17,8 @@ struct _HostmemJob {
     GObject parent_instance;
 
     char *id;
-    HmJobList *list; /* owned (nullable) */
+    const char *type; /* static */
+    HmJobList *list;  /* owned (nullable) */
     GCancellable *cancellable;
     HmProgress progress; /* atomic */
     HmJobFunc func;
@@ -63,9 +64,9 @@ const char *hm_job_status_name(HostmemJobStatus status)
 
 /* Properties */
 
-static void get_type(gpointer object G_GNUC_UNUSED, GValue *value)
+static void get_type(gpointer object, GValue *value)
 {
-    g_value_set_static_string(value, "prealloc");
+    g_value_set_static_string(value, HOSTMEM_JOB(object)->type);
 }
 
 static void get_status(gpointer object, GValue *value)
@@ -201,11 +202,12 @@ static void hostmem_job_class_init(HostmemJobClass *klass)
     hm_props_install(object_class, job_props, G_N_ELEMENTS(job_props));
 }
 
-HostmemJob *hm_job_new(HostmemObject *object, guint64 total)
+HostmemJob *hm_job_new(HostmemObject *object, const char *type, guint64 total)
 {
     HostmemJob *self = g_object_new(HOSTMEM_TYPE_JOB, "id",
                                     object->id ? object->id : "", NULL);
 
+    self->type = type;
     self->list = object->jobs ? hm_job_list_ref(object->jobs) : NULL;
     self->progress.total = (gint64)total;
     return self;
@@ -238,10 +240,10 @@ gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
     return TRUE;
 }
 
-HostmemJob *hm_job_new_over(HostmemObject *object, guint64 done, guint64 total,
-                            GError *error)
+HostmemJob *hm_job_new_over(HostmemObject *object, const char *type,
+                            guint64 done, guint64 total, GError *error)
 {
-    HostmemJob *self = hm_job_new(object, total);
+    HostmemJob *self = hm_job_new(object, type, total);
 
     self->progress.done = (gint64)done;
     self->status = HOSTMEM_JOB_CONCLUDED;

@@ -14,8 +14,14 @@
  */
 typedef gboolean (*HmJobFunc)(HostmemJob *job, gpointer data, GError **error);
 
-/** (transfer full): a job of @total bytes that can be started for @object. */
-HostmemJob *hm_job_new(HostmemObject *object, guint64 total);
+/** What a job does, as QMP's JobType has it. */
+#define HM_JOB_PREALLOC "prealloc"
+
+/**
+ * (transfer full): a job of @total bytes that can be started for @object.
+ * @type: static
+ */
+HostmemJob *hm_job_new(HostmemObject *object, const char *type, guint64 total);
 /**
  * hm_job_start: run a job.
  * @data: lives until hm_job_end()
@@ -30,8 +36,8 @@ gboolean hm_job_start(HostmemJob *self, HmJobFunc func, gpointer data,
  * on.
  * @error: (transfer full) (nullable): why it did not do all
  */
-HostmemJob *hm_job_new_over(HostmemObject *object, guint64 done, guint64 total,
-                            GError *error);
+HostmemJob *hm_job_new_over(HostmemObject *object, const char *type,
+                            guint64 done, guint64 total, GError *error);
 /** Cancel a job that was started, wait for its thread, dismiss it. */
 void hm_job_end(HostmemJob *self);
 
