@@ -39,7 +39,12 @@
 
 enum {
     SIGNALS_TO_PASS = 2,
+    SIGNALS_TO_IGNORE = 2,
 };
+
+/* GLib would have the command take them, though nohup(1), or a shell for what
+ * runs in the background, had us ignore them. */
+static const int inherited_signals[SIGNALS_TO_IGNORE] = {SIGHUP, SIGINT};
 
 /* One of the command's, while it is being started. */
 typedef struct {
@@ -70,6 +75,7 @@ struct Captive {
     int terminal; /* descriptor of it, or -1; not ours */
     struct termios terminal_mode;
     void (*quit_handler)(int);
+    gboolean ignored[SIGNALS_TO_IGNORE]; /* of inherited_signals */
     PassedSignal passed_signals[SIGNALS_TO_PASS];
     int passed_on;    /* the last signal that may kill, or 0 */
     gint64 passed_at; /* monotonic; its first time */
@@ -252,6 +258,11 @@ static void prepare_child(gpointer data)
     if (self->quit_handler != SIG_ERR) {
         signal(SIGQUIT, self->quit_handler);
     }
+    for (guint i = 0; i < SIGNALS_TO_IGNORE; i++) {
+        if (self->ignored[i]) {
+            signal(inherited_signals[i], SIG_IGN);
+        }
+    }
     if (self->own_group) {
         setpgid(0, 0);
     }
@@ -361,6 +372,17 @@ static void take_signals(Captive *self)
     }
 }
 
+static void note_ignored_signals(Captive *self)
+{
+    struct sigaction action;
+
+    for (guint i = 0; i < SIGNALS_TO_IGNORE; i++) {
+        self->ignored[i] =
+            sigaction(inherited_signals[i], NULL, &action) == 0 &&
+            action.sa_handler == SIG_IGN;
+    }
+}
+
 static void give_signals_back(Captive *self)
 {
     for (guint i = 0; i < SIGNALS_TO_PASS; i++) {
@@ -408,6 +430,7 @@ Captive *captive_new(const CaptiveCommand *command, CaptiveLookup lookup,
     self->done = done;
     self->user_data = user_data;
     look_at_terminal(self);
+    note_ignored_signals(self);
     take_signals(self);
     if (!spawn(self, command, argv, gifts, error)) {
         return NULL;

@@ -72,6 +72,14 @@ static const CtlOption del_options[] = {
     {0},
 };
 
+/* exec */
+
+static const CtlArgument exec_arguments[] = {
+    {"ID", CTL_WORD_BACKEND, CTL_REPEATED},
+    {"COMMAND [ARGUMENT]...", CTL_WORD_PROGRAM, CTL_REST},
+    {0},
+};
+
 /* get, set */
 
 static const CtlArgument get_arguments[] = {
@@ -154,6 +162,10 @@ const CtlCommand ctl_commands[] = {
     {"cancel", cancel_arguments, NULL,
      "End a job early.  What it has populated stays so.", ctl_run_cancel},
     {"pools", NULL, list_options, "List memory pools.", ctl_run_pools},
+    {"exec", exec_arguments, NULL,
+     "Run a program that gets the memory of backends: in its arguments {ID}\n"
+     "is the path that opens it, and {ID:object} a whole -object of QEMU.",
+     ctl_run_exec},
     {"events", NULL, list_options,
      "Print each event, until Ctrl-C or the end of the server.",
      ctl_run_events},

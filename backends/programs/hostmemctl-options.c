@@ -162,8 +162,8 @@ static gboolean refuse_missing(const CtlCall *self, const char *name,
 {
     g_autofree char *program = where(self);
 
-    return refuse(error, "%s: %s is missing; try '%s --help'",
-                  self->command->name, name, program);
+    return refuse(error, "%s: %.*s is missing; try '%s --help'",
+                  self->command->name, (int)strcspn(name, " "), name, program);
 }
 
 /* Behind the words of a row. */

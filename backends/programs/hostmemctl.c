@@ -68,7 +68,6 @@ int main(G_GNUC_UNUSED int argc, char **argv)
     if (error) {
         g_autofree char *message = ctl_text_safe(error->message);
         fprintf(stderr, "hostmemctl: %s\n", message);
-        return EXIT_FAILURE;
     }
     return status;
 }

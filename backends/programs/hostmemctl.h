@@ -3,6 +3,7 @@
 
 #include <gio/gunixfdlist.h>
 #include <hostmem/hostmem.h>
+#include "captive.h"
 #include "hostmemctl-json.h"
 
 /* What the files of hostmemctl tell each other.  All of it runs in the main
@@ -53,7 +54,7 @@ typedef struct {
 /**
  * A sub-command: one row says all about it.
  *
- * @run returns the exit status, which is 1 when it sets an error.
+ * @run returns the exit status, which is not 0 when it sets an error.
  */
 typedef struct {
     const char *name;
@@ -188,6 +189,21 @@ gboolean ctl_peer_is_cancelled(CtlPeer *self);
 /** Let ctl_peer_wait() return. */
 void ctl_peer_wake(CtlPeer *self);
 
+/* Memory of a backend: hostmemctl-memory.c */
+
+/**
+ * ctl_memory_get: have it handed over.
+ * @memory: (out): to be given to ctl_memory_clear()
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_UNSUPPORTED (it lies in several files, or
+ * the peer has no such command), %HOSTMEM_ERROR_REMOTE (the peer refused; what
+ * came is no such memory), or as of ctl_peer_call()
+ */
+gboolean ctl_memory_get(CtlPeer *peer, const char *id, CaptiveMemory *memory,
+                        GError **error);
+/** Closes its descriptor, if there is one. */
+void ctl_memory_clear(CaptiveMemory *memory);
+
 /* Words for people: hostmemctl-text.c */
 
 /**
@@ -307,6 +323,9 @@ int ctl_run_completion(CtlCall *call, GError **error);
 
 /* hostmemctl-events.c */
 int ctl_run_events(CtlCall *call, GError **error);
+
+/* hostmemctl-exec.c */
+int ctl_run_exec(CtlCall *call, GError **error);
 
 /* hostmemctl-jobs.c */
 int ctl_run_cancel(CtlCall *call, GError **error);

@@ -29,7 +29,7 @@ def command_of(server, args):
     if server is not None and not isinstance(server, str):
         server = address_of(server)
     connect = ["--connect", server] if server else []
-    return [program("hostmemctl"), *connect, *map(str, args)]
+    return [str(program("hostmemctl")), *connect, *map(str, args)]
 
 
 def environment(env=None):
@@ -74,9 +74,9 @@ def ctl_fails(server, *args, phrases=(), **options):
 def started(server, *args, env=None, **options):
     """It runs meanwhile, and is killed at the end; yields a Popen."""
     process = subprocess.Popen(
-        command_of(server, args), stdin=subprocess.DEVNULL,
-        env=environment(env), preexec_fn=die_with_parent,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+        command_of(server, args), env=environment(env),
+        preexec_fn=die_with_parent,
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
            "text": True, **options})
     try:
         yield process
@@ -111,6 +111,11 @@ class Peer:
         data = (message if isinstance(message, bytes)
                 else json.dumps(message).encode())
         self._connection.sendall(data + b"\r\n")
+
+    def send_fds(self, message, fds):
+        """A JSON value, with descriptors."""
+        data = json.dumps(message).encode() + b"\r\n"
+        socket.send_fds(self._connection, [data], list(fds))
 
     def recv(self):
         """The next message; None at the end."""

@@ -14,7 +14,7 @@ from ctl import (address_of, command_of, ctl, ctl_fails,
 from harness import Hostmemd, program, scratch
 
 COMMANDS = ("status", "add", "del", "get", "set", "plug", "jobs", "cancel",
-            "pools", "events", "help", "completion")
+            "pools", "exec", "events", "help", "completion")
 
 
 # the command line
