@@ -290,6 +290,20 @@ gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
 
 /* what is there */
 
+gboolean hm_backing_is_certain(const HmBacking *self)
+{
+    int seals;
+
+    if (self->kind == HM_MEM_ANON) {
+        return TRUE;
+    }
+    if (self->kind != HM_MEM_SHMEM || self->fd < 0) {
+        return FALSE;
+    }
+    seals = hm_os_get_seals(self->fd);
+    return seals >= 0 && seals & F_SEAL_SHRINK;
+}
+
 static void add_hole(HmRangeList *holes, guint64 start, guint64 end)
 {
     HmRange range;

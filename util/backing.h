@@ -177,6 +177,12 @@ HmRangeList *hm_backing_holes(const HmBacking *self, const void *addr,
                               const HmRange *range);
 
 /**
+ * Whether no touch of it can raise SIGBUS, whatever others do: nobody can make
+ * it shorter, and neither storage nor a pool of huge pages can run out.
+ */
+gboolean hm_backing_is_certain(const HmBacking *self);
+
+/**
  * Bytes with storage now, at most its length: blocks of a shared file, page
  * table entries of private memory; of that 0 when @addr is NULL, not mapped.
  */

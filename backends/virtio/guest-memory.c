@@ -16,8 +16,10 @@
  *
  * A sparse region may lose memory between the question whether it is populated
  * and the access: another thread serves the guest's unplug.  Touching it then
- * allocates a page, or raises SIGBUS where that cannot be had (huge pages); so
- * accesses to sparse regions run under the SIGBUS guard, and fail.
+ * allocates a page, or raises SIGBUS where that cannot be had.  So does other
+ * memory that was never populated, when a pool of huge pages or a disk is
+ * short, or whose file somebody makes shorter.  Accesses that may meet that run
+ * under the SIGBUS guard, and fail.
  */
 #include <string.h>
 #include "backends/hostmem.h"
@@ -35,6 +37,7 @@ typedef struct {
     guint64 offset;          /* bytes in @backend */
     guint8 *host;
     gboolean writable;
+    gboolean certain;             /* no touch of it raises SIGBUS */
     HostmemDiscardSource *source; /* owned (nullable) */
 } Region;
 
@@ -73,6 +76,7 @@ static Region *region_new(const HmRange *range, HostmemBackend *backend,
         .offset = offset,
         .host = (guint8 *)hostmem_backend_get_host_addr(backend) + offset,
         .writable = backend->writable,
+        .certain = !source && hm_backing_is_certain(&backend->backing),
         .source = source ? g_object_ref(source) : NULL,
     };
     return self;
@@ -251,7 +255,7 @@ static gboolean access_region(const Region *region, Access *access)
 {
     void *fault;
 
-    if (!region->source) {
+    if (region->certain) {
         do_access(access);
         return TRUE;
     }

@@ -16,7 +16,8 @@ G_BEGIN_DECLS
  *
  * Addresses come from the guest, so any of them may be wrong: what is not RAM,
  * what wraps, and what a sparse region has not populated is refused, and
- * nothing is touched.
+ * nothing is touched.  Memory that is not there when it is touched, for want of
+ * huge pages or because its file is shorter now, is refused as well.
  *
  * Every function may be called from any thread.  Readers wait neither for one
  * another's copying nor for who adds and removes regions.
@@ -101,8 +102,7 @@ gboolean hostmem_guest_memory_read(HostmemGuestMemory *self, guint64 address,
  * hostmem_guest_memory_write: the opposite of hostmem_guest_memory_read().
  *
  * Returns: whether all of the range may be written to, and was.  When it may
- * not, nothing was written; when a sparse region lost its memory meanwhile, a
- * part may have been
+ * not, nothing was written; when memory was not there, a part may have been
  */
 gboolean hostmem_guest_memory_write(HostmemGuestMemory *self, guint64 address,
                                     gconstpointer data, gsize length);

@@ -6,6 +6,8 @@
 #include "discard-test.h"
 #include "object-test.h"
 #include "os-fake.h"
+#include "util/hostcaps.h"
+#include "util/pagesize.h"
 #include "util/size.h"
 
 #define PAGE  ((guint64)4096)
@@ -263,20 +265,21 @@ static void test_sparse(void)
     g_assert_true(hostmem_guest_memory_read(memory, BASE + PAGE, &byte, 1));
 }
 
-/* As if another thread took the memory after it was said to be populated. */
-static void test_sparse_memory_that_goes(void)
+/* A file of @path as guest memory. */
+static HostmemBackend *make_file(const char *path)
 {
-    g_autofree char *path = g_build_filename(hm_test_folder(), "file", NULL);
     g_autofree char *options = g_strdup_printf(
         "memory-backend-file,id=m0,size=64K,mem-path=%s,share=on", path);
-    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
-    g_autoptr(HostmemBackend) ram = hm_test_make(options);
-    g_autoptr(HmTestSource) source = hm_test_source_new(PAGES);
+
+    return hm_test_make(options);
+}
+
+static void assert_bears_truncation(HostmemGuestMemory *memory,
+                                    const char *path)
+{
     guint16 value;
     char byte;
 
-    add(memory, BASE, ram, 0, PAGES * PAGE, source);
-    g_assert_true(hm_test_source_plug(source, 0, PAGES, NULL));
     g_assert_true(hostmem_guest_memory_read(memory, BASE + PAGE, &byte, 1));
     g_assert_cmpint(truncate(path, PAGE), ==, 0);
     g_assert_false(hostmem_guest_memory_read(memory, BASE + PAGE, &byte, 1));
@@ -288,6 +291,66 @@ static void test_sparse_memory_that_goes(void)
 #endif
     g_assert_true(hostmem_guest_memory_read(memory, BASE, &byte, 1));
     g_assert_true(hm_guest_memory_load16(memory, BASE, &value));
+}
+
+/* As if another thread took the memory after it was said to be populated. */
+static void test_sparse_memory_that_goes(void)
+{
+    g_autofree char *path = g_build_filename(hm_test_folder(), "file", NULL);
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) ram = make_file(path);
+    g_autoptr(HmTestSource) source = hm_test_source_new(PAGES);
+
+    add(memory, BASE, ram, 0, PAGES * PAGE, source);
+    g_assert_true(hm_test_source_plug(source, 0, PAGES, NULL));
+    assert_bears_truncation(memory, path);
+}
+
+static void test_file_that_others_truncate(void)
+{
+    g_autofree char *path = g_build_filename(hm_test_folder(), "file", NULL);
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) ram = make_file(path);
+
+    add(memory, BASE, ram, 0, PAGES * PAGE, NULL);
+    assert_bears_truncation(memory, path);
+}
+
+/* Bytes of a huge page that the host could have, and has none of; 0: none. */
+static guint64 find_empty_pool(void)
+{
+    static const guint64 sizes[] = {2 * HM_MIB, HM_GIB};
+    HmHugePool pool;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        if (hm_huge_pool_read(sizes[i], &pool, NULL) && !pool.free &&
+            !pool.overcommit) {
+            return sizes[i];
+        }
+    }
+    return 0;
+}
+
+static void test_huge_pages_that_are_gone(void)
+{
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) ram = NULL;
+    g_autofree char *options = NULL;
+    guint64 size = find_empty_pool();
+    char byte;
+
+    if (!hm_hostcaps_get()->memfd_hugetlb || !size) {
+        g_test_skip("no pool of huge pages that is empty");
+        return;
+    }
+    options = g_strdup_printf(
+        "memory-backend-memfd,id=m0,size=%" G_GUINT64_FORMAT ",hugetlb=on,"
+        "hugetlbsize=%" G_GUINT64_FORMAT ",reserve=off",
+        size, size);
+    ram = hm_test_make(options);
+    add(memory, BASE, ram, 0, size, NULL);
+    g_assert_false(hostmem_guest_memory_read(memory, BASE, &byte, 1));
+    g_assert_false(hostmem_guest_memory_write(memory, BASE, "x", 1));
 }
 
 /* A listener's: its own region is gone, and it takes away the next one. */
@@ -490,6 +553,8 @@ static const HmTest tests[] = {
     {"/guest-memory/read-only", test_read_only},
     {"/guest-memory/sparse", test_sparse},
     {"/guest-memory/sparse-memory-that-goes", test_sparse_memory_that_goes},
+    {"/guest-memory/file-that-others-truncate", test_file_that_others_truncate},
+    {"/guest-memory/huge-pages-that-are-gone", test_huge_pages_that_are_gone},
     {"/guest-memory/remove-in-a-callback",
      test_remove_in_a_callback_of_a_source_that_goes},
     {"/guest-memory/remove-waits-for-readers", test_remove_waits_for_readers},
