@@ -31,6 +31,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* 6.1 */
 #endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 0x01 /* 4.4 */
+#endif
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x80000 /* 4.15 */
 #endif
@@ -81,6 +84,7 @@
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_PRESENT (1 << 3)
 #define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_PFNZERO (1 << 5)
 #define PAGE_IS_HUGE    (1 << 6)
 
 struct page_region {

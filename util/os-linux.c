@@ -20,9 +20,8 @@
 #include "util/os-private.h"
 #include "util/os.h"
 
-#define MAX_TEXT   (1u << 20)
-#define SHM_TRIES  100
-#define SCAN_BATCH 256
+#define MAX_TEXT  (1u << 20)
+#define SHM_TRIES 100
 
 /* memory */
 
@@ -95,140 +94,6 @@ int hm_os_bind(void *addr, gsize length, int mode, const HmIdset *nodes,
 int hm_os_page_nodes(void *const *pages, gsize n, int *nodes)
 {
     return result(move_pages(0, n, (void **)pages, NULL, nodes, 0));
-}
-
-static void add_populated(HmRangeList *ranges, guint64 base, guint64 start,
-                          guint64 end)
-{
-    HmRange range;
-
-    if (hm_range_init(&range, start - base, end - start)) {
-        hm_range_list_add(ranges, &range);
-    }
-}
-
-/* Ranges of pages that are in any of the @categories.  Linux 6.7.  The kernel
- * fills the vector; zeroed first, because memory checkers do not know. */
-static int scan_pages(int pagemap, guint64 start, guint64 end,
-                      guint64 categories, HmRangeList *ranges)
-{
-    struct page_region found[SCAN_BATCH] = {0};
-    struct pm_scan_arg arg = {
-        .size = sizeof(arg),
-        .start = start,
-        .end = end,
-        .vec = (guintptr)found,
-        .vec_len = SCAN_BATCH,
-        .category_anyof_mask = categories,
-        .return_mask = categories,
-    };
-
-    while (arg.start < end) {
-        int n = result(TEMP_FAILURE_RETRY(ioctl(pagemap, PAGEMAP_SCAN, &arg)));
-
-        if (n < 0) {
-            return n;
-        }
-        for (int i = 0; i < n; i++) {
-            add_populated(ranges, start, found[i].start, found[i].end);
-        }
-        if (arg.walk_end <= arg.start) {
-            return -EIO;
-        }
-        arg.start = arg.walk_end;
-    }
-    return 0;
-}
-
-#define PAGEMAP_HAS_ENTRY                          \
-    ((G_GUINT64_CONSTANT(1) << 63) | /* present */ \
-     (G_GUINT64_CONSTANT(1) << 62) /* swapped */)
-
-/* Any kernel: eight bytes a page. */
-static int read_pagemap(int pagemap, guint64 start, guint64 end,
-                        HmRangeList *ranges)
-{
-    gsize page = hm_os_page_size();
-    guint64 entries[SCAN_BATCH];
-    guint64 at = start;
-
-    while (at < end) {
-        gsize want = MIN(SCAN_BATCH, (end - at) / page) * sizeof(*entries);
-        off_t offset = (off_t)(at / page * sizeof(*entries));
-        gssize got = TEMP_FAILURE_RETRY(pread(pagemap, entries, want, offset));
-
-        if (got <= 0) {
-            return got < 0 ? failure() : -EIO;
-        }
-        for (gsize i = 0; i < (gsize)got / sizeof(*entries); i++) {
-            if (entries[i] & PAGEMAP_HAS_ENTRY) {
-                add_populated(ranges, start, at, at + page);
-            }
-            at += page;
-        }
-    }
-    return 0;
-}
-
-/* The range in whole pages; FALSE: there is no such range. */
-static gboolean page_range(void *addr, gsize length, guint64 *start,
-                           guint64 *end)
-{
-    *start = (guintptr)addr;
-    return hm_align_up(length, hm_os_page_size(), end) &&
-           g_uint64_checked_add(end, *end, *start);
-}
-
-int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges)
-{
-    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
-    guint64 start, end;
-    int ret;
-
-    if (pagemap < 0) {
-        return pagemap;
-    }
-    if (!page_range(addr, length, &start, &end)) {
-        return -EINVAL;
-    }
-    ret = scan_pages(pagemap, start, end, PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-                     ranges);
-    if (ret == -ENOTTY) {
-        ret = read_pagemap(pagemap, start, end, ranges);
-    }
-    return ret;
-}
-
-gint64 hm_os_populated(void *addr, gsize length)
-{
-    g_autoptr(GArray) ranges = hm_range_list_new();
-    int ret = hm_os_populated_ranges(addr, length, ranges);
-
-    return ret < 0 ? ret : (gint64)hm_range_list_total(ranges);
-}
-
-int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges)
-{
-    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
-    guint64 start, end;
-    int ret;
-
-    if (pagemap < 0) {
-        return pagemap;
-    }
-    if (!page_range(addr, length, &start, &end)) {
-        return -EINVAL;
-    }
-    ret = scan_pages(pagemap, start, end, PAGE_IS_HUGE, ranges);
-    return ret == -ENOTTY ? -EOPNOTSUPP : ret;
-}
-
-gint64 hm_os_huge(void *addr, gsize length)
-{
-    g_autoptr(GArray) ranges = hm_range_list_new();
-    int ret = hm_os_huge_ranges(addr, length, ranges);
-
-    return ret < 0 ? ret : (gint64)hm_range_list_total(ranges);
 }
 
 /* files */

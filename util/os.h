@@ -60,6 +60,29 @@ gint64 hm_os_huge(void *addr, gsize length);
 /** The same as ranges, offsets from @addr, added to @ranges. */
 int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges);
 
+/** Bytes of a range by what their pages are. */
+typedef struct {
+    guint64 populated; /* as of hm_os_populated() */
+    guint64 resident;  /* of these in RAM; zero pages do not count */
+    guint64 huge;      /* of these by huge pages; 0: before Linux 6.7 */
+} HmPageCounts;
+/** In one pass.  Before Linux 6.7 zero pages are taken for resident. */
+int hm_os_count_pages(void *addr, gsize length, HmPageCounts *counts);
+/**
+ * hm_os_mlock: mlock2(2) with MLOCK_ONFAULT.
+ *
+ * What is there is locked, and the rest as it comes.  Nothing happens to huge
+ * pages of a pool and to DAX memory, but the limit counts as if.
+ *
+ * Returns: 0, or -errno; ENOMEM: above RLIMIT_MEMLOCK, or too many mappings;
+ * EPERM: nothing may be locked; ENOSYS: before Linux 4.4.  Of several mappings
+ * some may be locked then
+ */
+int hm_os_mlock(void *addr, gsize length);
+int hm_os_munlock(void *addr, gsize length);
+/** 1 when memory of the range is locked, or will be as it comes, else 0. */
+int hm_os_is_mlocked(void *addr, gsize length);
+
 /* files */
 
 /** open(2) with O_CLOEXEC and O_NOCTTY; returns the descriptor. */
@@ -192,6 +215,8 @@ int hm_os_lower_priority(HmPriority priority);
 gsize hm_os_page_size(void);
 /** Microseconds on a clock that only goes forward. */
 gint64 hm_os_now(void);
+/** Microseconds of a CPU that the calling thread has had. */
+gint64 hm_os_thread_time(void);
 /** getrlimit(2): the soft limit of RLIMIT_*; G_MAXUINT64 for none. */
 int hm_os_get_limit(int resource, guint64 *limit);
 /** A file of /proc or /sys as text, (transfer full); EFBIG above 1 MiB. */

@@ -210,6 +210,8 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_POPULATED_RANGES:
     case HM_FAKE_HUGE:
     case HM_FAKE_HUGE_RANGES:
+    case HM_FAKE_COUNT_PAGES:
+    case HM_FAKE_IS_MLOCKED:
     case HM_FAKE_STAT:
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
@@ -221,6 +223,7 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_GET_LIMIT:
     case HM_FAKE_READ_TEXT:
     case HM_FAKE_LIST_DIR:
+    case HM_FAKE_THREAD_TIME:
         return TRUE;
     default:
         return FALSE;

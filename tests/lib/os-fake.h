@@ -32,6 +32,10 @@
     X(POPULATED_RANGES, populated_ranges) \
     X(HUGE, huge)                         \
     X(HUGE_RANGES, huge_ranges)           \
+    X(COUNT_PAGES, count_pages)           \
+    X(MLOCK, mlock)                       \
+    X(MUNLOCK, munlock)                   \
+    X(IS_MLOCKED, is_mlocked)             \
     X(OPEN, open)                         \
     X(REOPEN, reopen)                     \
     X(CLOSE, close)                       \
@@ -69,6 +73,7 @@
     X(LOWER_PRIORITY, lower_priority)     \
     X(PAGE_SIZE, page_size)               \
     X(NOW, now)                           \
+    X(THREAD_TIME, thread_time)           \
     X(GET_LIMIT, get_limit)               \
     X(READ_TEXT, read_text)               \
     X(LIST_DIR, list_dir)

@@ -16,6 +16,10 @@
 #define hm_os_populated_ranges hm_real_populated_ranges
 #define hm_os_huge             hm_real_huge
 #define hm_os_huge_ranges      hm_real_huge_ranges
+#define hm_os_count_pages      hm_real_count_pages
+#define hm_os_mlock            hm_real_mlock
+#define hm_os_munlock          hm_real_munlock
+#define hm_os_is_mlocked       hm_real_is_mlocked
 #define hm_os_open             hm_real_open
 #define hm_os_reopen           hm_real_reopen
 #define hm_os_close            hm_real_close
@@ -53,6 +57,7 @@
 #define hm_os_lower_priority   hm_real_lower_priority
 #define hm_os_page_size        hm_real_page_size
 #define hm_os_now              hm_real_now
+#define hm_os_thread_time      hm_real_thread_time
 #define hm_os_get_limit        hm_real_get_limit
 #define hm_os_read_text        hm_real_read_text
 #define hm_os_list_dir         hm_real_list_dir
