@@ -39,6 +39,13 @@ def _cache():
     return folder
 
 
+def cached(name):
+    """A folder that stays in the build folder, for what can be made anew."""
+    folder = _cache() / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _apt(*command, cwd=None):
     """Output of an apt program; skips when that does not work."""
     need_program(command[0])
