@@ -15,6 +15,7 @@
 #include <hostmem/guest-memory.h>
 #include <hostmem/host.h>
 #include <hostmem/job.h>
+#include <hostmem/libvirt.h>
 #include <hostmem/memory-pool.h>
 #include <hostmem/object.h>
 #include <hostmem/qmp-client.h>

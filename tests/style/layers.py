@@ -27,6 +27,7 @@ TIES = "backends/object-types.c"
 OWNERS = {
     r"numa(if)?\.h": r"util/(os-linux|numa)\.c",
     r"libfdt\.h": r"backends/export/fdt[-a-z]*\.[ch]",
+    r"libvirt/.*": r"backends/export/libvirt[-a-z]*\.[ch]",
     r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
     r"|backends/(object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
