@@ -175,6 +175,9 @@ static gboolean adopt_name(HostmemBackend *self, GError **error)
 
 gboolean hm_backend_open_saved(HostmemBackend *self, GError **error)
 {
+    if (self->pool) {
+        return hm_backend_adopt_loan(self, error);
+    }
     return HOSTMEM_BACKEND_GET_CLASS(self)->adopt_backing(self, error) &&
            adopt_name(self, error);
 }

@@ -197,13 +197,89 @@ gboolean hm_backend_open_pool(HostmemBackend *self, GError **error)
         return FALSE;
     }
     make_backing(self, demand.length);
-    if (!give_to_owner(self, error)) {
+    if (!give_to_owner(self, error) || !hm_pool_loan_mark(self->loan, error)) {
         return FALSE;
     }
     tell_what_is_fresh(self, demand.length);
     tell_what_is_misplaced(self);
     return TRUE;
 }
+
+/* Over a restart */
+
+#define SAVED_SEGMENTS "segments"
+
+void hm_backend_save_loan(HostmemBackend *self, HmSaved *saved)
+{
+    const HmPoolLoan *loan = self->loan;
+
+    json_object_set_new(hm_saved_get_state(saved), SAVED_SEGMENTS,
+                        json_integer(loan->segments->len));
+    if (loan->fresh.length) {
+        hm_saved_add_fd(saved, &self->fd_name, loan->fresh.fd);
+    }
+}
+
+/* What the pool did not have is the backend's own. */
+static gboolean adopt_fresh(HostmemBackend *self, guint64 length,
+                            HmBacking *fresh, GError **error)
+{
+    const HostmemMemoryPool *pool = pool_of(self);
+    const HmBackingAdoptOptions expected = {
+        .kind = pool->hugetlb ? HM_MEM_HUGETLB : HM_MEM_SHMEM,
+        .page_size = pool->page_size,
+        .size = length,
+        .sealed = pool->seal,
+    };
+
+    if (!hm_backend_adopt(self, &expected, error)) {
+        return FALSE;
+    }
+    *fresh = self->backing;
+    self->backing = (HmBacking)HM_BACKING_INIT;
+    return TRUE;
+}
+
+static gboolean read_segments(HostmemBackend *self, guint64 length,
+                              guint64 *segments, GError **error)
+{
+    const guint64 most = (length - 1) / pool_of(self)->segment_size + 1;
+    HmSaved *saved = hm_object_get_saved(HOSTMEM_OBJECT(self));
+
+    *segments = 0;
+    return hm_saved_read_size(saved, SAVED_SEGMENTS, segments, error) &&
+           (*segments <= most ||
+            hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                         "'%s' of its saved state is more than its memory",
+                         SAVED_SEGMENTS));
+}
+
+gboolean hm_backend_adopt_loan(HostmemBackend *self, GError **error)
+{
+    const char *id = hostmem_object_get_id(HOSTMEM_OBJECT(self));
+    const guint64 segment_size = pool_of(self)->segment_size;
+    g_auto(HmBacking) fresh = HM_BACKING_INIT;
+    guint64 length = 0, segments;
+
+    /* No overflow: the size was checked. */
+    hm_align_up(self->size, pool_of(self)->page_size, &length);
+    if (!read_segments(self, length, &segments, error)) {
+        return FALSE;
+    }
+    if (segments * segment_size < length &&
+        !adopt_fresh(self, length - segments * segment_size, &fresh, error)) {
+        return FALSE;
+    }
+    self->loan = hm_memory_pool_reclaim(pool_of(self), id, (guint)segments,
+                                        length, &fresh, error);
+    if (!self->loan) {
+        return FALSE;
+    }
+    make_backing(self, length);
+    return TRUE;
+}
+
+/* Others */
 
 void hm_backend_give_pool_to(HostmemBackend *self, uid_t uid)
 {

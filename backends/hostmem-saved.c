@@ -4,7 +4,7 @@
  *
  * The memory of a backend outlives its process when it is a file, with a name
  * or without, that somebody keeps a descriptor of.  What is private to the
- * process is lost with it.
+ * process is lost with it.  What a pool has lent is kept by the pool.
  *
  * A backend that is made again is mapped, advised and bound as it was, and its
  * page tables are filled as far as they were: what is there is found there, the
@@ -19,8 +19,8 @@
 /* (nullable): why the memory cannot outlive the process. */
 static const char *why_lost(const HostmemBackend *self)
 {
-    if (self->pool) {
-        return "its memory was lent by a pool, which is filled anew";
+    if (self->loan) {
+        return NULL;
     }
     if (self->backing.fd < 0) {
         return "its memory was private to the process that ended";
@@ -80,7 +80,11 @@ void hm_backend_save(HostmemObject *object, HmSaved *saved)
         hm_saved_set_lost(saved, lost);
         return;
     }
-    hm_saved_add_fd(saved, &self->fd_name, self->backing.fd);
+    if (self->loan) {
+        hm_backend_save_loan(self, saved);
+    } else {
+        hm_saved_add_fd(saved, &self->fd_name, self->backing.fd);
+    }
     save_job(self, hm_saved_get_state(saved));
     save_export(self, hm_saved_get_state(saved));
 }
@@ -102,7 +106,7 @@ gboolean hm_backend_adopt(HostmemBackend *self,
     options.name = file.name;
     options.device = file.device;
     options.inode = file.inode;
-    options.size = self->size;
+    options.size = expected->size ? expected->size : self->size;
     options.shared = self->share;
     return hm_backing_adopt(&self->backing, fd, &options, error);
 }

@@ -173,7 +173,8 @@ gboolean hm_backend_is_restored(HostmemBackend *self);
 void hm_backend_save(HostmemObject *object, HmSaved *saved);
 /**
  * hm_backend_adopt: take the descriptor that was saved.
- * @expected: but for what every backend knows: names, size, share
+ * @expected: but for what every backend knows: names, share, and the size
+ *     unless that is another one
  *
  * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (it is not here), or as
  * hm_backing_adopt()
@@ -306,6 +307,15 @@ gboolean hm_backend_check_pool_kind(HostmemBackend *self, gsize page_size,
                                     gboolean seal, GError **error);
 /** Open what the pool has, and fresh memory for the rest. */
 gboolean hm_backend_open_pool(HostmemBackend *self, GError **error);
+/**
+ * hm_backend_adopt_loan: the same of what was lent by the pool of another
+ * process, and was kept.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND, or as hm_backend_adopt()
+ */
+gboolean hm_backend_adopt_loan(HostmemBackend *self, GError **error);
+/** Write what it has of a pool; the pool writes the rest. */
+void hm_backend_save_loan(HostmemBackend *self, HmSaved *saved);
 /**
  * hm_backend_give_pool_to: let a user open what he is given once more, as VMMs
  * do.

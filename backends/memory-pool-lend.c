@@ -8,7 +8,8 @@
  * fresh file, which the borrower populates as any other memory, and which goes
  * when it does: it would be one segment too many here.
  *
- * A segment that comes back is DIRTY, whatever the borrower did with it.
+ * A segment that comes back is DIRTY, whatever the borrower did with it.  When
+ * another process goes on with borrower and pool, nothing comes back.
  */
 #include "backends/memory-pool.h"
 #include "util/error.h"
@@ -113,6 +114,17 @@ static gboolean open_fresh(HmPoolLoan *loan, guint64 length, GError **error)
                                      &loan->fresh, error);
 }
 
+gboolean hm_pool_loan_mark(HmPoolLoan *self, GError **error)
+{
+    for (guint i = 0; i < self->segments->len; i++) {
+        if (!hm_pool_segment_mark(g_ptr_array_index(self->segments, i),
+                                  error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 static HmPoolLoan *loan_new(HostmemMemoryPool *pool)
 {
     HmPoolLoan *self = g_new0(HmPoolLoan, 1);
@@ -138,6 +150,62 @@ HmPoolLoan *hm_memory_pool_borrow(HostmemMemoryPool *self,
     return loan;
 }
 
+/* Lent by another process */
+
+static HmPoolSegment *find_kept(HostmemMemoryPool *self, const char *borrower,
+                                guint place)
+{
+    for (guint i = 0; i < self->segments->len; i++) {
+        HmPoolSegment *segment = g_ptr_array_index(self->segments, i);
+
+        if (segment->state == HM_SEGMENT_KEPT && segment->place == place &&
+            g_strcmp0(segment->borrower, borrower) == 0) {
+            return segment;
+        }
+    }
+    return NULL;
+}
+
+/* All of them, or none. */
+static gboolean take_kept(HmPoolLoan *loan, const char *borrower, guint n,
+                          GError **error)
+{
+    HostmemMemoryPool *self = loan->pool;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+
+    for (guint i = 0; i < n; i++) {
+        HmPoolSegment *segment = find_kept(self, borrower, i);
+
+        if (!segment) {
+            g_ptr_array_set_size(loan->segments, 0);
+            return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
+                                "segment %u of the %u that its pool has lent "
+                                "is missing",
+                                i, n);
+        }
+        g_ptr_array_add(loan->segments, g_object_ref(segment));
+    }
+    mark_lent(loan->segments, borrower);
+    return TRUE;
+}
+
+HmPoolLoan *hm_memory_pool_reclaim(HostmemMemoryPool *self,
+                                   const char *borrower, guint segments,
+                                   guint64 length, HmBacking *fresh,
+                                   GError **error)
+{
+    HmPoolLoan *loan = loan_new(self);
+
+    if (!take_kept(loan, borrower, segments, error)) {
+        hm_pool_loan_end(loan, FALSE);
+        return NULL;
+    }
+    loan->fresh = *fresh;
+    *fresh = (HmBacking)HM_BACKING_INIT;
+    lay_out(loan, length);
+    return loan;
+}
+
 /* Giving back */
 
 static void mark_dirty(HmPoolLoan *loan, gboolean exposed)
@@ -157,13 +225,19 @@ void hm_pool_loan_end(HmPoolLoan *self, gboolean exposed)
 {
     HostmemMemoryPool *pool = self->pool;
 
-    mark_dirty(self, exposed);
+    gboolean left = hm_object_is_left_behind(HOSTMEM_OBJECT(pool));
+
+    if (!left) {
+        mark_dirty(self, exposed);
+    }
     g_ptr_array_unref(self->segments);
     hm_backing_clear(&self->fresh);
     g_free(self->parts);
     g_free(self);
-    hm_memory_pool_trim(pool);
-    hm_memory_pool_look(pool);
+    if (!left) {
+        hm_memory_pool_trim(pool);
+        hm_memory_pool_look(pool);
+    }
     hostmem_object_release(HOSTMEM_OBJECT(pool));
     g_object_unref(pool);
 }

@@ -108,7 +108,7 @@ void hm_memory_pool_trim(HostmemMemoryPool *self)
     gboolean low;
 
     g_mutex_lock(&self->lock);
-    while (self->segments->len > self->wanted) {
+    while (self->segments->len > self->wanted && !self->restoring) {
         HmPoolSegment *segment = find_last(self, HM_SEGMENT_READY);
 
         if (!segment) {
@@ -124,6 +124,7 @@ void hm_memory_pool_trim(HostmemMemoryPool *self)
     if (low) {
         hm_memory_pool_tell_low(self);
     }
+    hm_object_state_changed(HOSTMEM_OBJECT(self));
 }
 
 /* Filling */
@@ -482,6 +483,9 @@ void hm_memory_pool_look(HostmemMemoryPool *self)
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
     guint dirty = hm_memory_pool_count(self, HM_SEGMENT_DIRTY);
 
+    if (self->restoring) {
+        return;
+    }
     self->resume = 0;
     g_cond_broadcast(&self->changed);
     if (count_missing(self)) {

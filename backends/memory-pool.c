@@ -325,6 +325,14 @@ static gboolean try_one(HostmemMemoryPool *self, GCancellable *cancellable,
     return TRUE;
 }
 
+static void aim(HostmemMemoryPool *self)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+
+    self->wanted = (guint)(self->size / self->segment_size);
+    self->mark = self->low_water;
+}
+
 static gboolean check(HostmemMemoryPool *self, GError **error)
 {
     return find_page_size(self, error) && check_segment_size(self, error) &&
@@ -340,10 +348,10 @@ static gboolean memory_pool_complete(HostmemObject *object,
         return FALSE;
     }
     write_recipe(self);
-    g_mutex_lock(&self->lock);
-    self->wanted = (guint)(self->size / self->segment_size);
-    self->mark = self->low_water;
-    g_mutex_unlock(&self->lock);
+    aim(self);
+    if (hm_object_get_saved(object)) {
+        return hm_memory_pool_restore(self, cancellable, error);
+    }
     if (!try_one(self, cancellable, error) ||
         !hm_memory_pool_check_room(self, self->size, error)) {
         return FALSE;
@@ -495,6 +503,7 @@ static void hostmem_memory_pool_class_init(HostmemMemoryPoolClass *klass)
     object_class->type_name = "memory-pool";
     object_class->complete = memory_pool_complete;
     object_class->change = memory_pool_change;
+    object_class->save = hm_memory_pool_save;
     G_OBJECT_CLASS(klass)->finalize = hostmem_memory_pool_finalize;
     hm_props_install(G_OBJECT_CLASS(klass), memory_pool_props,
                      G_N_ELEMENTS(memory_pool_props));

@@ -7,7 +7,8 @@
 /*
  * memory-pool.c has the class, its properties and what changes them;
  * memory-pool-work.c the threads that fill and zero; memory-pool-lend.c what
- * backends borrow; pool-segment.c a segment.
+ * backends borrow; memory-pool-saved.c how it outlives the process;
+ * pool-segment.c a segment.
  */
 
 /* A thread that comes when there is work, and goes when there is none. */
@@ -54,6 +55,7 @@ struct _HostmemMemoryPool {
     gboolean below;      /* the mark; as it was told */
     guint64 mark;        /* bytes: "low-water" */
     gboolean quits;
+    gboolean restoring;     /* borrowers may still come back: nothing works */
     GError *error;          /* (nullable): of the last try to fill */
     gint64 rest;            /* microseconds before the last one; 0: none */
     gint64 resume;          /* monotonic microseconds: the next one; 0: now */
@@ -86,7 +88,8 @@ gboolean hm_memory_pool_check_room(HostmemMemoryPool *self, guint64 bytes,
  */
 gboolean hm_memory_pool_fill(HostmemMemoryPool *self, GCancellable *cancellable,
                              GError **error);
-/** Give back what is more than wanted and not lent. */
+/** Give back what is more than wanted and not lent; after each change of
+ * segments or numbers. */
 void hm_memory_pool_trim(HostmemMemoryPool *self);
 /** Threads do whatever there is to do; without the lock. */
 void hm_memory_pool_look(HostmemMemoryPool *self);
@@ -131,9 +134,46 @@ typedef struct HmPoolLoan {
 HmPoolLoan *hm_memory_pool_borrow(HostmemMemoryPool *self,
                                   const HmPoolDemand *demand, GError **error);
 /**
+ * hm_pool_loan_mark: from now on its memory may be written to.
+ *
+ * Before anybody else can reach it, and after it was given to its owner.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hm_pool_loan_mark(HmPoolLoan *self, GError **error);
+/**
+ * hm_memory_pool_reclaim: what a borrower had in the process before.
+ * @segments: how many, each of which must be there
+ * @length: bytes, multiple of the page size
+ * @fresh: what the pool did not have; taken after success
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND
+ */
+HmPoolLoan *hm_memory_pool_reclaim(HostmemMemoryPool *self,
+                                   const char *borrower, guint segments,
+                                   guint64 length, HmBacking *fresh,
+                                   GError **error);
+/**
  * hm_pool_loan_end: give it back.
  * @exposed: another process may have had it
  *
  * Pre: it is not mapped any more
  */
 void hm_pool_loan_end(HmPoolLoan *self, gboolean exposed);
+
+/* memory-pool-saved.c */
+
+/** The vfunc save(). */
+void hm_memory_pool_save(HostmemObject *object, HmSaved *saved);
+/**
+ * hm_memory_pool_restore: have the segments that were saved.
+ *
+ * What is of no use is a message, and replaced later.  Until
+ * hm_memory_pool_end_restore() nothing is filled, zeroed or given back.
+ *
+ * Returns: FALSE with %G_IO_ERROR_CANCELLED, or %HOSTMEM_ERROR_INVALID
+ */
+gboolean hm_memory_pool_restore(HostmemMemoryPool *self,
+                                GCancellable *cancellable, GError **error);
+/** All that borrow from it are back: what is nobody's is dirty; work begins. */
+void hm_memory_pool_end_restore(HostmemMemoryPool *self);

@@ -349,6 +349,22 @@ guint hm_saved_n_fds(const HmSaved *self)
     return self->fds->len;
 }
 
+HmSaved *hm_saved_take_part(HmSaved *self, guint i)
+{
+    Descriptor *fd = &g_array_index(self->fds, Descriptor, i);
+    HmSaved *part = saved_new(json_object(), json_object());
+    const Descriptor taken = {
+        .name = g_strdup(fd->name),
+        .fd = hm_steal_fd(&fd->fd),
+        .device = fd->device,
+        .inode = fd->inode,
+    };
+
+    part->id = g_strdup(self->id);
+    g_array_append_val(part->fds, taken);
+    return part;
+}
+
 int hm_saved_take_fd(HmSaved *self, guint i, HmSavedFile *file, GError **error)
 {
     Descriptor *fd;

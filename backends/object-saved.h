@@ -63,6 +63,11 @@ void hm_saved_set_lost(HmSaved *self, const char *why);
 /* Finding it */
 
 guint hm_saved_n_fds(const HmSaved *self);
+/**
+ * hm_saved_take_part: (transfer full): the i-th descriptor alone, for an object
+ * that no registry knows, a part of this one; no options, no state.
+ */
+HmSaved *hm_saved_take_part(HmSaved *self, guint i);
 /** What a descriptor is, as it was saved. */
 typedef struct {
     char *name;     /* (transfer full) */

@@ -2,49 +2,21 @@
 /*
  * Theory of operation
  *
- * Who borrows a segment may do anything to its file: write, punch holes, bind
- * it to other nodes, keep a descriptor or a mapping, change its owner if it was
- * given that, and truncate it if it is not sealed.  No further seal can be
- * added: F_SEAL_SEAL is set, sealed or not, and a tmpfs has none.  So nothing
- * is believed of a segment that comes back; what matters is asked of the
- * kernel, in this order:
- *
- *   owner and mode   taken back, so that nobody else can open it any more
- *   alone?           whoever has it open or mapped sees what the next one
- *                    writes: then it is never used again.  A process that is
- *                    just exiting gets a moment.
- *   length           only what is not sealed can have changed
- *   policy           that of the pool again; it belongs to the file
- *   huge pages       where one is missing all of its place is given back and
- *                    populated anew: what was there is garbage anyway
- *   holes            populated again
- *   zeroes           written; nothing faults any more
- *
- * From "alone" on the memory is ours, and nothing of this can be undone by
- * somebody else.  Two cannot be seen and are kept out by owner and mode: a
- * descriptor with O_PATH, and who may look at our own in /proc.  Root needs to
- * be trusted.
+ * A process that is killed may have lent a segment a moment ago, and not have
+ * had the time, or the room, to have that stored.  So it is noted in the file
+ * itself, which outlives the process, before anybody can write to it: by the
+ * sticky bit, which means nothing on a file.  It goes when the zeroes are
+ * written.  A borrower that was made the owner of the file could take the bit
+ * away, but not the ownership, which says the same.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "backends/pool-segment.h"
-#include "util/align.h"
 #include "util/error.h"
-#include "util/hostcaps.h"
 #include "util/os.h"
-#include "util/size.h"
-#include "util/zero.h"
 
 #define SAMPLE 64
-
-/* Between two looks for a cancel. */
-#define ZERO_PIECE (32 * HM_MIB)
-
-/* What a process that is exiting gets to let go: a second. */
-#define ALONE_TRIES    20
-#define ALONE_PAUSE_US 50000
 
 typedef struct {
     HostmemBackendClass parent_class;
@@ -52,15 +24,41 @@ typedef struct {
 
 G_DEFINE_TYPE(HmPoolSegment, hm_pool_segment, HOSTMEM_TYPE_BACKEND)
 
-/* Opening */
+/* Whose it is, and whether it is clean */
 
-/* Nobody else can open it, but root. */
-static int own(int fd)
+#define CLEAN_MODE 0600
+#define USED_MODE  (CLEAN_MODE | S_ISVTX)
+
+int hm_pool_segment_own(int fd, gboolean clean)
 {
     int ret = hm_os_chown(fd, geteuid(), getegid());
 
-    return ret < 0 ? ret : hm_os_chmod(fd, 0600);
+    return ret < 0 ? ret : hm_os_chmod(fd, clean ? CLEAN_MODE : USED_MODE);
 }
+
+gboolean hm_pool_segment_mark(HmPoolSegment *self, GError **error)
+{
+    const int fd = self->parent_instance.backing.fd;
+    struct stat st;
+    int ret = hm_os_stat(fd, &st);
+
+    if (ret == 0 && st.st_uid == geteuid()) {
+        ret = hm_os_chmod(fd, USED_MODE);
+    }
+    return ret == 0 || hm_set_error_errno(error, -ret,
+                                          "a segment of a pool cannot be "
+                                          "marked as used");
+}
+
+gboolean hm_pool_segment_is_clean(const HmPoolSegment *self)
+{
+    struct stat st;
+
+    return hm_os_stat(self->parent_instance.backing.fd, &st) == 0 &&
+           st.st_uid == geteuid() && (st.st_mode & ALLPERMS) == CLEAN_MODE;
+}
+
+/* Opening */
 
 /*
  * A file that was opened by its path counts who has it open: the one that
@@ -76,7 +74,7 @@ static gboolean open_again(HmBacking *backing, GError **error)
         hm_os_close(backing->fd);
         backing->fd = fd;
     }
-    ret = own(backing->fd);
+    ret = hm_pool_segment_own(backing->fd, TRUE);
     return !ret ||
            hm_set_error_errno(error, -ret, "cannot own the file of a segment");
 }
@@ -91,6 +89,19 @@ static gboolean pool_segment_open(HostmemBackend *backend, GError **error)
                             &backend->backing, "memory-pool", backend->size,
                             self->huge_page_size, self->seal, TRUE, error)) &&
            open_again(&backend->backing, error);
+}
+
+static gboolean pool_segment_adopt(HostmemBackend *backend, GError **error)
+{
+    const HmPoolSegment *self = HM_POOL_SEGMENT(backend);
+    const gsize huge = self->huge_page_size;
+    const HmBackingAdoptOptions expected = {
+        .kind = huge ? HM_MEM_HUGETLB : HM_MEM_SHMEM,
+        .page_size = huge ? huge : hm_os_page_size(),
+        .sealed = self->seal,
+    };
+
+    return hm_backend_adopt(backend, &expected, error);
 }
 
 static HmPoolSegment *instantiate(const HmSegmentRecipe *recipe, guint64 size)
@@ -124,16 +135,34 @@ gboolean hm_pool_segment_open_file(const HmSegmentRecipe *recipe, guint64 size,
     return TRUE;
 }
 
-HmPoolSegment *hm_pool_segment_new(const HmSegmentRecipe *recipe,
-                                   GCancellable *cancellable, GError **error)
+/* (transfer full) (nullable) */
+static HmPoolSegment *prepare(const HmSegmentRecipe *recipe, HmSaved *saved,
+                              GCancellable *cancellable, GError **error)
 {
     g_autoptr(HmPoolSegment) self = instantiate(recipe, recipe->size);
 
+    if (saved) {
+        hm_object_set_saved(HOSTMEM_OBJECT(self), saved);
+        self->unmapped = TRUE;
+    }
     if (!hm_backend_prepare(HOSTMEM_BACKEND(self), cancellable, error)) {
         return NULL;
     }
     hm_object_set_complete(HOSTMEM_OBJECT(self));
     return g_steal_pointer(&self);
+}
+
+HmPoolSegment *hm_pool_segment_new(const HmSegmentRecipe *recipe,
+                                   GCancellable *cancellable, GError **error)
+{
+    return prepare(recipe, NULL, cancellable, error);
+}
+
+HmPoolSegment *hm_pool_segment_adopt(const HmSegmentRecipe *recipe,
+                                     HmSaved *saved, GCancellable *cancellable,
+                                     GError **error)
+{
+    return prepare(recipe, saved, cancellable, error);
 }
 
 /* Filling */
@@ -164,7 +193,7 @@ HmIdset *hm_pool_segment_find_nodes(HmPoolSegment *self)
     return hm_idset_is_empty(found) ? NULL : g_steal_pointer(&found);
 }
 
-static guint64 count_huge(const HmPoolSegment *self)
+guint64 hm_pool_segment_count_huge(const HmPoolSegment *self)
 {
     const HostmemBackend *backend = &self->parent_instance;
     gint64 huge = hm_os_huge(backend->mapping.addr, backend->mapping.length);
@@ -213,201 +242,8 @@ gboolean hm_pool_segments_fill(GPtrArray *segments, gboolean background,
     for (guint i = 0; i < segments->len; i++) {
         HmPoolSegment *self = g_ptr_array_index(segments, i);
 
-        self->huge = count_huge(self);
+        self->huge = hm_pool_segment_count_huge(self);
     }
-    return TRUE;
-}
-
-/* Renewing */
-
-static gboolean may_be_used(const HmPoolSegment *self, int alone,
-                            GError **error)
-{
-    if (alone == 0) {
-        return hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                            "another process still has it open or mapped");
-    }
-    return !self->exposed ||
-           hm_set_error(error, HOSTMEM_ERROR_BUSY,
-                        "another process has had it, and whether it still has "
-                        "cannot be told: %s",
-                        g_strerror(-alone));
-}
-
-/* FALSE: it is cancelled. */
-static gboolean pause_or_cancel(GCancellable *cancellable, GError **error)
-{
-    g_usleep(ALONE_PAUSE_US);
-    return !g_cancellable_set_error_if_cancelled(cancellable, error);
-}
-
-static gboolean get_alone(HmPoolSegment *self, GCancellable *cancellable,
-                          GError **error)
-{
-    const int fd = self->parent_instance.backing.fd;
-    int ret = own(fd);
-
-    if (ret < 0) {
-        return hm_set_error_errno(error, -ret, "its file cannot be taken back");
-    }
-    ret = hm_os_only_user(fd);
-    for (guint i = 0; ret == 0 && i < ALONE_TRIES; i++) {
-        if (!pause_or_cancel(cancellable, error)) {
-            return FALSE;
-        }
-        ret = hm_os_only_user(fd);
-    }
-    return ret == 1 || may_be_used(self, ret, error);
-}
-
-static gboolean check_length(const HostmemBackend *backend, GError **error)
-{
-    struct stat st;
-    int ret = hm_os_stat(backend->backing.fd, &st);
-
-    if (ret < 0) {
-        return hm_set_error_errno(error, -ret, "its length cannot be told");
-    }
-    return (guint64)st.st_size == backend->backing.length ||
-           hm_set_error(error, HOSTMEM_ERROR_CHANGED,
-                        "it was resized: it has %" G_GINT64_FORMAT
-                        " bytes now, %" G_GUINT64_FORMAT " are expected",
-                        (gint64)st.st_size, backend->backing.length);
-}
-
-static gboolean populate(HostmemBackend *backend, const HmRange *range,
-                         GCancellable *cancellable, GError **error)
-{
-    const HmPopulateHow how = {
-        .state = HM_STATE_WRITABLE,
-        .background = TRUE,
-        .keep = TRUE,
-    };
-
-    return hm_backend_populate_range(backend, range, &how, cancellable, error);
-}
-
-/* Places of huge pages that none maps. */
-static HmRangeList *find_split(const HostmemBackend *backend)
-{
-    const gsize huge_size = hm_hostcaps_get()->thp_size;
-    const guint64 end = hm_align_down(backend->mapping.length, huge_size);
-    g_autoptr(HmRangeList) huge = hm_range_list_new();
-    HmRangeList *split = hm_range_list_new();
-    guint64 at = 0;
-
-    if (hm_os_huge_ranges(backend->mapping.addr, backend->mapping.length,
-                          huge) < 0) {
-        return split;
-    }
-    for (guint i = 0; i <= huge->len; i++) {
-        const HmRange *run =
-            i < huge->len ? hm_range_list_get(huge, i) : &(HmRange){end, 0};
-
-        if (at < MIN(run->offset, end)) {
-            const HmRange range = {at, MIN(run->offset, end) - at};
-
-            hm_range_list_add(split, &range);
-        }
-        at = hm_range_end(run);
-    }
-    return split;
-}
-
-/* Where a tmpfs gives huge pages by itself, it takes only what is free; a
- * collapse makes room for one. */
-static gboolean make_anew(HostmemBackend *backend, const HmRange *range,
-                          GCancellable *cancellable, GError **error)
-{
-    if (!hostmem_backend_discard(backend, range->offset, range->length,
-                                 error) ||
-        !populate(backend, range, cancellable, error)) {
-        return FALSE;
-    }
-    hm_os_advise(backend->mapping.addr + range->offset, range->length,
-                 MADV_COLLAPSE);
-    return TRUE;
-}
-
-/*
- * The mapping begins at a multiple of the size of huge pages, as the file does.
- * Where free RAM is too scattered for huge pages, base pages must do.
- */
-static gboolean mend_huge_pages(HmPoolSegment *self, GCancellable *cancellable,
-                                GError **error)
-{
-    HostmemBackend *backend = HOSTMEM_BACKEND(self);
-    g_autoptr(HmRangeList) split = NULL;
-
-    if (backend->backing.kind == HM_MEM_HUGETLB ||
-        count_huge(self) >= self->huge) {
-        return TRUE;
-    }
-    split = find_split(backend);
-    for (guint i = 0; i < split->len; i++) {
-        if (!make_anew(backend, hm_range_list_get(split, i), cancellable,
-                       error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-static gboolean mend(HmPoolSegment *self, GCancellable *cancellable,
-                     GError **error)
-{
-    HostmemBackend *backend = HOSTMEM_BACKEND(self);
-    const HmRange all = {0, backend->mapping.length};
-
-    hm_backend_bind_again(backend);
-    return mend_huge_pages(self, cancellable, error) &&
-           populate(backend, &all, cancellable, error);
-}
-
-static gboolean zero(const HostmemBackend *backend, GCancellable *cancellable,
-                     GError **error)
-{
-    const guint64 length = backend->mapping.length;
-
-    for (guint64 at = 0; at < length; at += ZERO_PIECE) {
-        if (g_cancellable_set_error_if_cancelled(cancellable, error) ||
-            !hm_zero_guarded(backend->mapping.addr + at,
-                             MIN(ZERO_PIECE, length - at), error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-#ifdef HM_DEBUG
-/* The first bytes of pages all over it; nobody else can write to them. */
-static void verify_sample(const HostmemBackend *backend)
-{
-    const gsize n = MIN(backend->mapping.length / hm_os_page_size(), SAMPLE);
-    const gsize step =
-        hm_align_down(backend->mapping.length / n, hm_os_page_size());
-
-    for (gsize i = 0; i < n; i++) {
-        g_assert(
-            hm_is_zero(backend->mapping.addr + i * step, hm_os_page_size()));
-    }
-}
-#else
-static void verify_sample(const HostmemBackend *backend G_GNUC_UNUSED)
-{
-}
-#endif
-
-gboolean hm_pool_segment_renew(HmPoolSegment *self, GCancellable *cancellable,
-                               GError **error)
-{
-    HostmemBackend *backend = HOSTMEM_BACKEND(self);
-
-    if (!get_alone(self, cancellable, error) || !check_length(backend, error) ||
-        !mend(self, cancellable, error) || !zero(backend, cancellable, error)) {
-        return FALSE;
-    }
-    verify_sample(backend);
     return TRUE;
 }
 
@@ -431,4 +267,5 @@ static void hm_pool_segment_class_init(HmPoolSegmentClass *klass)
     G_OBJECT_CLASS(klass)->finalize = hm_pool_segment_finalize;
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-pool";
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = pool_segment_open;
+    HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = pool_segment_adopt;
 }

@@ -4,11 +4,13 @@
 #include "backends/hostmem.h"
 
 /*
- * A segment of a memory-pool: one file, mapped and populated by this process.
+ * A segment of a memory-pool: one file, mapped and populated by this process,
+ * or left by another one.
  *
  * It is a backend of its own that no registry knows, so that planner, engine,
  * preflight, NUMA and huge pages are the same as for all others.  Its name in
- * messages is the pool's.
+ * messages is the pool's.  pool-segment.c has how it is made and marked,
+ * pool-segment-renew.c what becomes of it when it comes back.
  */
 #define HM_TYPE_POOL_SEGMENT (hm_pool_segment_get_type())
 typedef struct HmPoolSegment HmPoolSegment;
@@ -22,6 +24,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPoolSegment, g_object_unref)
  * @HM_SEGMENT_FILLING: it is being made; nobody else knows its memory
  * @HM_SEGMENT_READY: zeroed, populated, and nobody else has it
  * @HM_SEGMENT_LENT: a backend has it
+ * @HM_SEGMENT_KEPT: a backend of the process before had it, and has not come
+ * back yet
  * @HM_SEGMENT_DIRTY: given back, content and holders unknown
  * @HM_SEGMENT_ZEROING: a worker is at it
  */
@@ -29,6 +33,7 @@ typedef enum {
     HM_SEGMENT_FILLING,
     HM_SEGMENT_READY,
     HM_SEGMENT_LENT,
+    HM_SEGMENT_KEPT,
     HM_SEGMENT_DIRTY,
     HM_SEGMENT_ZEROING,
     HM_SEGMENT_N_STATES,
@@ -42,7 +47,8 @@ struct HmPoolSegment {
     gboolean seal;
 
     /* of who fills or renews it */
-    guint64 huge; /* bytes that huge pages mapped when it was filled */
+    guint64 huge;      /* bytes that huge pages mapped when it was filled */
+    gboolean unmapped; /* its page tables are empty: it was left by another */
 
     /* guarded by the pool's lock */
     HmSegmentState state;
@@ -79,6 +85,36 @@ gboolean hm_pool_segment_open_file(const HmSegmentRecipe *recipe, guint64 size,
 /** (transfer full): a segment that is mapped, not populated; or NULL. */
 HmPoolSegment *hm_pool_segment_new(const HmSegmentRecipe *recipe,
                                    GCancellable *cancellable, GError **error);
+
+/**
+ * hm_pool_segment_adopt: one that another process has left.
+ * @saved: (transfer full): its descriptor
+ *
+ * Returns: (transfer full): mapped, not populated; or NULL as
+ * hm_backend_adopt()
+ */
+HmPoolSegment *hm_pool_segment_adopt(const HmSegmentRecipe *recipe,
+                                     HmSaved *saved, GCancellable *cancellable,
+                                     GError **error);
+
+/**
+ * hm_pool_segment_own: nobody else can open the file, but root.
+ * @clean: nobody has written to it since it was zeroed
+ *
+ * Returns: 0 or -errno
+ */
+int hm_pool_segment_own(int fd, gboolean clean);
+/**
+ * hm_pool_segment_mark: it is not clean any more, as far as a later process can
+ * tell.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hm_pool_segment_mark(HmPoolSegment *self, GError **error);
+/** Whether it certainly was not lent since it was zeroed. */
+gboolean hm_pool_segment_is_clean(const HmPoolSegment *self);
+/** Bytes that huge pages map now. */
+guint64 hm_pool_segment_count_huge(const HmPoolSegment *self);
 
 /**
  * hm_pool_segments_fill: populate new segments at the same time.

@@ -17,6 +17,7 @@
  */
 #include <string.h>
 #include "backends/hostmem.h"
+#include "backends/memory-pool.h"
 #include "backends/object-types.h"
 #include "backends/registry-restore.h"
 #include "util/autofd.h"
@@ -151,6 +152,20 @@ static void complete_objects(HmRestore *self, GPtrArray *backends,
     }
 }
 
+/* Whoever has not come back by now has lost what a pool has lent. */
+static void end_pools(HmRestore *self)
+{
+    for (guint i = 0; i < self->order->len; i++) {
+        const HmRestoreItem *item = g_ptr_array_index(self->order, i);
+
+        if (item->entry && !item->error &&
+            HOSTMEM_IS_MEMORY_POOL(item->entry->object)) {
+            hm_memory_pool_end_restore(
+                HOSTMEM_MEMORY_POOL(item->entry->object));
+        }
+    }
+}
+
 static void create(HmRestore *self)
 {
     g_autoptr(GPtrArray) backends = g_ptr_array_new();
@@ -161,7 +176,10 @@ static void create(HmRestore *self)
         hm_object_set_complete(g_ptr_array_index(backends, i));
     }
     complete_objects(self, backends, TRUE);
-    g_cancellable_set_error_if_cancelled(self->cancellable, &self->error);
+    if (!g_cancellable_set_error_if_cancelled(self->cancellable,
+                                              &self->error)) {
+        end_pools(self);
+    }
 }
 
 /* Afterwards: the registry's thread */

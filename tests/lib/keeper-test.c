@@ -38,6 +38,7 @@ void hm_test_settle(void)
 void hm_test_keeper_init(HmTestKeeper *self)
 {
     self->kept = g_ptr_array_new_with_free_func(saved_fd_free);
+    self->cancellable = NULL;
     begin(self);
 }
 
@@ -134,7 +135,8 @@ gboolean hm_test_keeper_try_restore(HmTestKeeper *self, GError **error)
             given,
             hostmem_saved_fd_new(fd->name, fcntl(fd->fd, F_DUPFD_CLOEXEC, 0)));
     }
-    return hostmem_registry_restore(self->registry, given, NULL, error);
+    return hostmem_registry_restore(self->registry, given, self->cancellable,
+                                    error);
 }
 
 void hm_test_keeper_restart(HmTestKeeper *self)

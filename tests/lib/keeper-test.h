@@ -7,8 +7,9 @@
  * and gives them to the next one. */
 typedef struct {
     HostmemRegistry *registry;
-    GPtrArray *kept; /* HostmemSavedFd */
-    guint changes;   /* times that "state-changed" was heard */
+    GPtrArray *kept;           /* HostmemSavedFd */
+    guint changes;             /* times that "state-changed" was heard */
+    GCancellable *cancellable; /* (nullable) borrowed: of a restore */
 } HmTestKeeper;
 
 /** Begins with an empty registry. */

@@ -18,6 +18,7 @@ import mmap
 import os
 import random
 import signal
+import socket
 
 from harness import Hostmemd, skip
 from manager import Manager
@@ -84,6 +85,14 @@ class Keeper(Manager):
         with self._condition:
             assert self._condition.wait_for(is_so, 20), \
                 (names, [name for name, _ in self.stored])
+
+    def drain(self):
+        """Wait until all that was sent before is read: kept, or forgotten."""
+        mark = f"X_DRAIN={len(self.said('X_DRAIN'))}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(mark.encode(), self.address)
+        name, value = mark.split("=")
+        self.expect(name, lambda said: said == value)
 
     def kept_after(self, count):
         """What was kept after so many messages: [(name, descriptor)]."""

@@ -59,7 +59,7 @@ gboolean hm_test_is_filled(gpointer backend, guint8 byte)
     return memory[0] == byte && memcmp(memory, memory + 1, size - 1) == 0;
 }
 
-void hm_test_fill(gpointer backend, guint8 byte)
+void hm_test_fill_with(gpointer backend, guint8 byte)
 {
     memset(hostmem_backend_get_host_addr(backend), byte,
            hostmem_backend_get_size(backend));

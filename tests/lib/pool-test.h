@@ -27,6 +27,6 @@ void hm_test_await_ready(gpointer pool, guint ready);
 
 /** All bytes of a backend are that. */
 gboolean hm_test_is_filled(gpointer backend, guint8 byte);
-void hm_test_fill(gpointer backend, guint8 byte);
+void hm_test_fill_with(gpointer backend, guint8 byte);
 /** The file that the backend's first byte lies in. */
 guint64 hm_test_inode(gpointer backend);

@@ -153,7 +153,7 @@ static void test_rest_is_fresh(void)
     hostmem_backend_get_parts(m0, &n);
     g_assert_cmpuint(n, ==, 5);
     g_assert_true(hm_test_is_filled(m0, 0));
-    hm_test_fill(m0, 1);
+    hm_test_fill_with(m0, 1);
     hm_test_remove(world.registry, "m0");
     hm_test_await_ready(world.pool, 4);
 }
@@ -220,7 +220,7 @@ static void test_every_byte_is_zeroed(void)
         HostmemBackend *m0 = hm_test_add(world.registry, RAM "8M");
 
         g_assert_true(hm_test_is_filled(m0, 0));
-        hm_test_fill(m0, 0xa5);
+        hm_test_fill_with(m0, 0xa5);
         hm_test_remove(world.registry, "m0");
         hm_test_await_ready(world.pool, 4);
     }
@@ -233,7 +233,7 @@ static void test_holes_are_filled(void)
     HostmemBackend *m0 = hm_test_add(world.registry, RAM "4M");
     g_autoptr(GError) error = NULL;
 
-    hm_test_fill(m0, 1);
+    hm_test_fill_with(m0, 1);
     g_assert_true(
         hostmem_backend_discard(m0, HM_TEST_SEGMENT - 4096, 3 * 4096, &error));
     g_assert_no_error(error);
@@ -268,12 +268,12 @@ static void test_held_is_replaced(void)
     guint8 byte = 0;
 
     g_assert_cmpint(theirs, >=, 0);
-    hm_test_fill(m0, 7);
+    hm_test_fill_with(m0, 7);
     hm_test_remove(world.registry, "m0");
     hm_test_await_ready(world.pool, 4);
     m0 = hm_test_add(world.registry, RAM "8M");
     g_assert_true(hm_test_is_filled(m0, 0));
-    hm_test_fill(m0, 9);
+    hm_test_fill_with(m0, 9);
     g_assert_cmpuint(hm_test_inode(m0), !=, inode);
     g_assert_cmpint(pread(theirs, &byte, 1, 0), ==, 1);
     g_assert_cmpuint(byte, ==, 7);
@@ -376,7 +376,7 @@ static void test_owner_is_restored(void)
     parts = hostmem_backend_get_parts(m0, &n);
     for (guint i = 0; i < n; i++) {
         g_assert_cmpint(fstat(parts[i].fd, &st), ==, 0);
-        g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+        g_assert_cmpuint(st.st_mode & 07777, ==, 01600);
     }
 }
 
