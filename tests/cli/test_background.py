@@ -3,6 +3,7 @@
 
 import os
 import signal
+import time
 
 import harness
 from expect import succeeds
@@ -56,8 +57,12 @@ def test_table_comes_when_all_is_populated():
 
 
 def test_progress_line():
+    """However fast the host is: it stands still until a line is due."""
     with SlowHost(5) as host, Hostmemd("-object", ASYNC + ",size=384M",
                                        cgroup=host) as daemon:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        time.sleep(6)
+        os.kill(daemon.pid, signal.SIGCONT)
         wait_until(lambda: "m0: populated " in daemon.stderr, 30, "progress")
 
 

@@ -302,17 +302,21 @@ def test_killed_between_any_two_messages():
         with boss.run("-object", MEMFD) as daemon:
             execute = daemon.qmp.execute
             done = []  # (messages by then, ids that must be there)
+
+            def note(*names):
+                boss.drain()
+                done.append((len(boss.history), list(names)))
+
             for number in range(3):
                 execute("object-add", {"qom-type": "memory-backend-memfd",
                                        "id": "m1", "size": MIB})
-                boss.settle("m0", "m1")
-                done.append((len(boss.history), ["m0", "m1"]))
+                note("m0", "m1")
                 execute("qom-set", path="m0", property="merge",
                         value=bool(number % 2))
                 execute("object-del", id="m1")
-                boss.settle("m0")
-                done.append((len(boss.history), ["m0"]))
+                note("m0")
             kill(daemon)
+        boss.drain()
         total = len(boss.history)
         diag(f"{total} messages")
         for count in range(3, total + 1):
@@ -392,7 +396,7 @@ def test_killed_at_random_moments():
                 answers += client.answers
                 known = {name: merge for name, merge in client.known.items()
                          if name not in client.doubtful}
-            time.sleep(0.05)  # the keeper has read what was sent
+            boss.drain()
     diag(f"{answers} answers")
     assert answers > 15, answers
 
