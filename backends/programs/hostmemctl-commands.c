@@ -39,6 +39,33 @@ static const CtlOption add_options[] = {
     {0},
 };
 
+/* attach, detach */
+
+#define ROWS_DIMM                                  \
+    {"--memdev", 0, "NAME", CTL_WORD_ANY,          \
+     "The name of QEMU's object [hostmem-ID]."},   \
+    {                                              \
+        "--slot-id", 0, "NAME", CTL_WORD_ANY,      \
+            "The name of QEMU's device [dimm-ID]." \
+    }
+
+static const CtlArgument attach_arguments[] = {
+    {"QMP-SOCKET", CTL_WORD_SOCKET},
+    {"ID", CTL_WORD_BACKEND},
+    {0},
+};
+static const CtlOption attach_options[] = {
+    {"--node", 0, "NODE", CTL_WORD_ANY, "The guest's NUMA node [0]."},
+    ROWS_DIMM,
+    {0},
+};
+static const CtlOption detach_options[] = {
+    ROWS_DIMM,
+    {"--timeout", 0, "SECONDS", CTL_WORD_ANY,
+     "How long to wait for the guest [60]."},
+    {0},
+};
+
 /* cancel */
 
 static const CtlArgument cancel_arguments[] = {
@@ -166,6 +193,12 @@ const CtlCommand ctl_commands[] = {
      "Run a program that gets the memory of backends: in its arguments {ID}\n"
      "is the path that opens it, and {ID:object} a whole -object of QEMU.",
      ctl_run_exec},
+    {"attach", attach_arguments, attach_options,
+     "Plug the memory of a backend into a running QEMU, by a QMP socket of\n"
+     "that, as a DIMM.",
+     ctl_run_attach},
+    {"detach", attach_arguments, detach_options,
+     "Have the guest of a QEMU release it, and unplug it.", ctl_run_detach},
     {"events", NULL, list_options,
      "Print each event, until Ctrl-C or the end of the server.",
      ctl_run_events},

@@ -218,6 +218,9 @@ static void offer_word(Line *line, CtlWord word)
     case CTL_WORD_ADDRESS:
         offer_addresses(line);
         break;
+    case CTL_WORD_SOCKET:
+        g_string_append(line->answer, "@files\n");
+        break;
     case CTL_WORD_SHELL:
         offer(line, "bash", "");
         break;

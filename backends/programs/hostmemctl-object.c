@@ -96,82 +96,14 @@ int ctl_run_add(CtlCall *call, GError **error)
 
 /* del */
 
-/* A device that is on its way out. */
-typedef struct {
-    const char *id;
-    gboolean deleted;
-    gboolean refused;
-    char *why; /* (nullable) */
-} Leaving;
-
-static void on_del_event(const char *name, json_t *event, gpointer user_data)
-{
-    Leaving *leaving = user_data;
-    const json_t *data = json_object_get(event, "data");
-
-    if (g_strcmp0(ctl_json_string(data, "device"), leaving->id)) {
-        return;
-    }
-    if (g_str_equal(name, "DEVICE_DELETED")) {
-        leaving->deleted = TRUE;
-    } else if (g_str_equal(name, "DEVICE_UNPLUG_GUEST_ERROR") ||
-               g_str_equal(name, "MEM_UNPLUG_ERROR")) {
-        leaving->refused = TRUE;
-        g_free(leaving->why);
-        leaving->why = g_strdup(ctl_json_string(data, "msg"));
-    }
-}
-
-static int refuse_del(CtlPeer *peer, const Leaving *leaving, double limit,
-                      GError **error)
-{
-    const char *address = ctl_peer_get_address(peer);
-
-    if (leaving->refused) {
-        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_BUSY,
-                    "%s: the guest refuses to release '%s'%s%s", address,
-                    leaving->id, leaving->why ? ": " : "",
-                    leaving->why ? leaving->why : "");
-    } else {
-        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT,
-                    "%s: the guest has not released '%s' within %g s; it may "
-                    "still do so",
-                    address, leaving->id, limit);
-    }
-    return EXIT_FAILURE;
-}
-
-static int wait_until_deleted(CtlPeer *peer, Leaving *leaving, double limit,
-                              GError **error)
-{
-    gint64 end = g_get_monotonic_time() + (gint64)(limit * G_USEC_PER_SEC);
-
-    while (!leaving->deleted) {
-        if (leaving->refused || g_get_monotonic_time() >= end) {
-            return refuse_del(peer, leaving, limit, error);
-        }
-        if (!ctl_peer_wait(peer, end, error)) {
-            return EXIT_FAILURE;
-        }
-    }
-    return EXIT_SUCCESS;
-}
-
 static int del_device(CtlCall *call, CtlPeer *peer, GError **error)
 {
-    Leaving leaving = {.id = call->words[0]};
     double limit = DEL_LIMIT_SECONDS;
 
-    if (!ctl_call_get_seconds(call, "--timeout", 0, &limit, error)) {
-        return EXIT_FAILURE;
-    }
-    ctl_peer_set_listener(peer, on_del_event, &leaving);
-    json_auto_t *done = ctl_peer_call(
-        peer, "device_del", json_pack("{s:s}", "id", leaving.id), error);
-    int status =
-        done ? wait_until_deleted(peer, &leaving, limit, error) : EXIT_FAILURE;
-    g_free(leaving.why);
-    return status;
+    return ctl_call_get_seconds(call, "--timeout", 0, &limit, error) &&
+                   ctl_unplug(peer, call->words[0], limit, error)
+               ? EXIT_SUCCESS
+               : EXIT_FAILURE;
 }
 
 int ctl_run_del(CtlCall *call, GError **error)

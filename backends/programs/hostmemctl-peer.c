@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <glib-unix.h>
 #include <signal.h>
+#include <string.h>
 #include "hostmemctl.h"
 
 /*
@@ -84,16 +85,25 @@ CtlPeer *ctl_peer_new(const CtlCall *call, GError **error)
                     "tcp:HOST:PORT, or HOSTMEM_QMP in the environment");
         return NULL;
     }
+    return ctl_peer_new_at(call->address, error);
+}
+
+CtlPeer *ctl_peer_new_at(const char *address, GError **error)
+{
+    g_autoptr(GError) why = NULL;
     g_autoptr(HostmemQmpClient) client =
-        hostmem_qmp_client_new(call->address, NULL, error);
+        hostmem_qmp_client_new(address, NULL, &why);
     if (!client) {
-        g_prefix_error(error, "%s: ", call->address);
+        if (!strstr(why->message, address)) {
+            g_prefix_error(&why, "%s: ", address);
+        }
+        g_propagate_error(error, g_steal_pointer(&why));
         return NULL;
     }
     CtlPeer *self = g_new0(CtlPeer, 1);
 
     self->client = g_steal_pointer(&client);
-    self->address = g_strdup(call->address);
+    self->address = g_strdup(address);
     self->cancellable = g_cancellable_new();
     take_greeting(self);
     g_signal_connect(self->client, "event", G_CALLBACK(on_event), self);

@@ -17,6 +17,7 @@ typedef struct CtlCall CtlCall;
 typedef enum {
     CTL_WORD_ANY,      /* anything: nothing is offered */
     CTL_WORD_ADDRESS,  /* unix:PATH, tcp:HOST:PORT */
+    CTL_WORD_SOCKET,   /* the path of a socket */
     CTL_WORD_SHELL,    /* a shell that has completion */
     CTL_WORD_COMMAND,  /* a sub-command, or a type */
     CTL_WORD_LINE,     /* TYPE,PROPERTY=VALUE,... */
@@ -131,12 +132,14 @@ typedef void (*CtlEventFunc)(const char *name, json_t *event,
 /**
  * ctl_peer_new: connect to the address of a call.
  *
- * Every error of a peer, here and later, begins with its address.
+ * Every error of a peer, here and later, names its address.
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID (no address),
  * or as of hostmem_qmp_client_new()
  */
 CtlPeer *ctl_peer_new(const CtlCall *call, GError **error);
+/** The same at another address. */
+CtlPeer *ctl_peer_new_at(const char *address, GError **error);
 void ctl_peer_free(CtlPeer *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlPeer, ctl_peer_free)
 
@@ -188,6 +191,21 @@ void ctl_peer_catch_signals(CtlPeer *self);
 gboolean ctl_peer_is_cancelled(CtlPeer *self);
 /** Let ctl_peer_wait() return. */
 void ctl_peer_wake(CtlPeer *self);
+
+/* A device that goes: hostmemctl-unplug.c */
+
+/**
+ * ctl_unplug: have a device deleted, and wait until it is gone.
+ * @limit: seconds
+ *
+ * Takes the place of the listener.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_BUSY (the guest says no),
+ * %HOSTMEM_ERROR_TIMED_OUT (it may still let go), or as of ctl_peer_call() and
+ * ctl_peer_wait()
+ */
+gboolean ctl_unplug(CtlPeer *peer, const char *id, double limit,
+                    GError **error);
 
 /* Memory of a backend: hostmemctl-memory.c */
 
@@ -316,6 +334,10 @@ json_t *ctl_status_read(CtlPeer *peer, GHashTable *absent, GError **error);
 int ctl_watch(CtlPeer *peer, double seconds, gboolean json, GError **error);
 
 /* What the rows run, by file. */
+
+/* hostmemctl-attach.c */
+int ctl_run_attach(CtlCall *call, GError **error);
+int ctl_run_detach(CtlCall *call, GError **error);
 
 /* hostmemctl-completion.c */
 int ctl_run_complete(CtlCall *call, GError **error);

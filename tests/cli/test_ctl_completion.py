@@ -132,6 +132,22 @@ def test_addresses():
             f"{folder}/one.sock"}
 
 
+def test_what_exec_and_attach_take():
+    with Hostmemd("-object", RAM) as daemon, scratch() as folder:
+        (folder / "vm7.sock").touch()
+        assert complete("hostmemctl exec ", server=daemon) == {"m0"}
+        assert complete("hostmemctl exec m0 ", server=daemon) == {"m0"}
+        assert "sh" in complete("hostmemctl exec m0 -- s", server=daemon)
+        assert complete(f"hostmemctl exec m0 -- cat {folder}/v",
+                        server=daemon) == {f"{folder}/vm7.sock"}
+        for command in "attach", "detach":
+            assert complete(f"hostmemctl {command} {folder}/v") == {
+                f"{folder}/vm7.sock"}
+            assert complete(f"hostmemctl {command} {folder}/vm7.sock ",
+                            server=daemon) == {"m0"}
+        assert complete("hostmemctl attach --no") == {"--node"}
+
+
 def test_help_of_types():
     assert complete("hostmemctl help memory-backend-f") == {
         "memory-backend-file"}

@@ -14,7 +14,8 @@ from ctl import (address_of, command_of, ctl, ctl_fails,
 from harness import Hostmemd, program, scratch
 
 COMMANDS = ("status", "add", "del", "get", "set", "plug", "jobs", "cancel",
-            "pools", "exec", "events", "help", "completion")
+            "pools", "exec", "attach", "detach", "events",
+            "help", "completion")
 
 
 # the command line

@@ -168,7 +168,7 @@ def test_signals_are_passed_on():
         for name in "HUP", "INT", "TERM", "USR1", "USR2":
             with started(daemon, "exec", "m0", "--", "sh", "-c",
                          f"trap 'exit 7' {name}; echo ready; "
-                         "while :; do sleep 0.05; done") as process:
+                         "while kill -0 $PPID; do sleep 0.05; done") as process:
                 assert process.stdout.readline() == "ready\n"
                 process.send_signal(getattr(signal, f"SIG{name}"))
                 assert process.wait(20) == 7, name
@@ -191,7 +191,7 @@ def test_signal_that_is_ignored_stays_so():
 def test_command_that_ignores_a_signal_is_killed_by_the_next():
     with Hostmemd("-object", MEMFD) as daemon, \
             started(daemon, "exec", "m0", "--", "sh", "-c",
-                    "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+                    "trap '' TERM; echo ready; while kill -0 $PPID; do sleep 0.05; done"
                     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
@@ -224,7 +224,7 @@ def test_terminal_is_the_commands():
                 "exec", "m0", "--", "sh", "-c",
                 "trap 'n=$((n+1)); echo got $n' INT; "
                 "trap 'echo quit; exit 6' QUIT; echo ready; "
-                "while :; do sleep 0.05; done"]),
+                "while kill -0 $PPID; do sleep 0.05; done"]),
                 env=environment()) as terminal:
             terminal.expect("ready")
             terminal.type(INTERRUPT)

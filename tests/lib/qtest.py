@@ -24,10 +24,12 @@ TIMEOUT = 20.0
 
 
 class Qemu:
-    """QEMU with machine q35, @ram_size bytes of RAM and nothing else."""
+    """QEMU with @ram_size bytes of RAM, the object ram, and nothing else."""
 
-    def __init__(self, *args, ram_size, maxmem):
+    def __init__(self, *args, ram_size, maxmem,
+                 machine="q35,memory-backend=ram"):
         self._args = [str(arg) for arg in args]
+        self._machine = machine
         self._ram_size = ram_size
         self._maxmem = maxmem
         self._input = b""
@@ -70,7 +72,7 @@ class Qemu:
         return [
             need_program("qemu-system-x86_64"), "-accel", "tcg", "-S",
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-M", "q35,memory-backend=ram",
+            "-M", self._machine,
             "-m", f"{self._ram_size}B,slots=4,maxmem={self._maxmem}B",
             "-object", f"memory-backend-file,id=ram,size={self._ram_size},"
             f"mem-path=/proc/self/fd/{fd},share=on",
@@ -89,6 +91,10 @@ class Qemu:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         return True
+
+    @property
+    def pid(self):
+        return self._process.pid
 
     # the protocol: a line there, a line back
 
