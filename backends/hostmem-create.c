@@ -3,9 +3,9 @@
  * Theory of operation
  *
  * Creation is a row of steps: check, open, check huge pages, preflight, map,
- * advise, bind, prepare to populate.  Each either does all of its job or sets
- * an error, and whatever the ones before it made is undone in one place, so
- * that a failure leaves nothing behind.  What the user got wrong is found by
+ * advise, bind, lock, prepare to populate.  Each either does all of its job or
+ * sets an error, and whatever the ones before it made is undone in one place,
+ * so that a failure leaves nothing behind.  What the user got wrong is found by
  * the first step, before anything is made.  What another process has left is
  * taken, not made, and asked no more whether there is room.  Memory is bound
  * before it is populated, or its pages would lie on the wrong nodes.
@@ -112,7 +112,8 @@ static gboolean check(HostmemBackend *self,
                       GCancellable *cancellable G_GNUC_UNUSED, GError **error)
 {
     self->prealloc |= self->pool != NULL;
-    if (!hm_backend_check_pool(self, error)) {
+    if (!hm_backend_check_pool(self, error) ||
+        !hm_backend_check_lock(self, error)) {
         return FALSE;
     }
     if (self->prealloc && !self->reserve) {
@@ -150,7 +151,9 @@ static gboolean preflight(HostmemBackend *self,
                           GCancellable *cancellable G_GNUC_UNUSED,
                           GError **error)
 {
-    return hm_backend_is_restored(self) || hm_backend_preflight(self, error);
+    return hm_backend_is_restored(self) ||
+           (hm_backend_check_lock_limit(self, error) &&
+            hm_backend_preflight(self, error));
 }
 
 static gboolean map(HostmemBackend *self,
@@ -240,6 +243,12 @@ static gboolean bind_memory(HostmemBackend *self,
         error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
 }
 
+static gboolean lock(HostmemBackend *self,
+                     GCancellable *cancellable G_GNUC_UNUSED, GError **error)
+{
+    return hm_backend_lock(self, error);
+}
+
 /* A kernel without NUMA has no policy that could be another one. */
 void hm_backend_bind_again(HostmemBackend *self)
 {
@@ -264,8 +273,8 @@ static gboolean prepare_prealloc(HostmemBackend *self,
 
 static gboolean (*const steps[])(HostmemBackend *self,
                                  GCancellable *cancellable, GError **error) = {
-    check, open_backing, check_thp,   preflight,
-    map,   advise,       bind_memory, prepare_prealloc,
+    check,  open_backing, check_thp, preflight,        map,
+    advise, bind_memory,  lock,      prepare_prealloc,
 };
 
 static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,

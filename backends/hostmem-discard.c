@@ -46,6 +46,9 @@ gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
         .readonly = self->backing.readonly,
         .fd = self->backing.fd,
         .fd_offset = self->backing.offset,
+        .parts = self->backing.parts,
+        .n_parts = self->backing.n_parts,
+        .locked = self->locked,
     };
     g_atomic_int_set(&self->reserved, FALSE);
     return hm_discard_list(&target, list, reached, error);

@@ -38,6 +38,19 @@ GType hostmem_on_off_auto_get_type(void)
     return register_enum(&once, "HostmemOnOffAuto", values);
 }
 
+GType hostmem_mem_lock_get_type(void)
+{
+    static gsize once;
+    static const GEnumValue values[] = {
+        {HOSTMEM_MEM_LOCK_OFF, "HOSTMEM_MEM_LOCK_OFF", "off"},
+        {HOSTMEM_MEM_LOCK_ON, "HOSTMEM_MEM_LOCK_ON", "on"},
+        {HOSTMEM_MEM_LOCK_ON_FAULT, "HOSTMEM_MEM_LOCK_ON_FAULT", "on-fault"},
+        {0, NULL, NULL},
+    };
+
+    return register_enum(&once, "HostmemMemLock", values);
+}
+
 GType hostmem_prealloc_state_get_type(void)
 {
     static gsize once;

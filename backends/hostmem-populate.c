@@ -300,6 +300,7 @@ static void set_region(HmPopulate *self)
         .page_size = backend->backing.page_size,
         .kind = backend->backing.kind,
         .shared = backend->backing.shared,
+        .locked = backend->locked,
         .fd = backend->backing.fd,
         .fd_offset = backend->backing.offset + self->range.offset,
         .parts = backend->backing.parts,

@@ -37,6 +37,7 @@ HmPreflight *hm_backend_new_preflight(HostmemBackend *backend,
         .fd = backend->backing.fd,
         .private_copy = is_private_copy(backend),
         .reserved = reserved,
+        .locked = backend->mem_lock != HOSTMEM_MEM_LOCK_OFF,
         .what = what,
         .where = backend->backing.path,
     };

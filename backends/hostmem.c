@@ -190,6 +190,16 @@ static const HmProp backend_props[] = {
                        "them; on: nothing less; off: base pages)",
     },
     {
+        .name = "mem-lock",
+        .kind = HM_PROP_ENUM,
+        .offset = HM_PROP_FIELD(HostmemBackend, mem_lock),
+        .def = HOSTMEM_MEM_LOCK_OFF,
+        .type = hostmem_mem_lock_get_type,
+        .type_name = "HostMemLock",
+        .description = "Keep the memory in RAM (on: all of it, turns prealloc "
+                       "on; on-fault: what is there, as it comes)",
+    },
+    {
         .name = "pool",
         .kind = HM_PROP_LINK,
         .offset = HM_PROP_FIELD(HostmemBackend, pool),

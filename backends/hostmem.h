@@ -32,6 +32,7 @@ typedef struct {
  * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
  * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
  * hostmem-secure.c how far memory is made sure without populating;
+ * hostmem-lock.c how it is kept in RAM;
  * hostmem-pool.c what comes from a memory-pool;
  * hostmem-discard.c how it is given back; hostmem-parts.c how others get it;
  * hostmem-export.c the name by which others find it; hostmem-saved.c how it
@@ -59,7 +60,8 @@ struct _HostmemBackend {
     gboolean reserve;
     char *host_nodes;
     gint policy;
-    gint thp; /* HostmemOnOffAuto */
+    gint thp;      /* HostmemOnOffAuto */
+    gint mem_lock; /* HostmemMemLock */
     gboolean canonical_path;
     char *export_path;
     char *export_owner;
@@ -73,6 +75,7 @@ struct _HostmemBackend {
     HmOwner owner;     /* that one */
     HmExport *export;  /* (nullable) */
     gboolean writable; /* the mapping is */
+    gboolean locked;   /* the mapping is, as it comes */
     gint reserved;     /* atomic: huge pages for all of it; until a discard */
     HmIdset *nodes;    /* NULL: not bound */
     HostmemBackendPart *parts; /* NULL: private memory */
@@ -430,6 +433,34 @@ gboolean hm_backend_check_huge_tmpfs(HostmemBackend *self, GError **error);
  * Returns: FALSE with %HOSTMEM_ERROR_NO_HUGE_PAGES
  */
 gboolean hm_backend_verify_thp(HostmemBackend *self, const HmRange *range,
+                               GError **error);
+
+/* hostmem-lock.c */
+
+/**
+ * hm_backend_check_lock: do "mem-lock" and the other properties go together?
+ *
+ * Sets what "mem-lock=on" implies.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID
+ */
+gboolean hm_backend_check_lock(HostmemBackend *self, GError **error);
+/**
+ * hm_backend_check_lock_limit: may as much be locked?  Of an open backing.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_LIMIT
+ */
+gboolean hm_backend_check_lock_limit(HostmemBackend *self, GError **error);
+/**
+ * hm_backend_lock: lock the mapping, as "mem-lock" says; before it is
+ * populated.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_LIMIT, %HOSTMEM_ERROR_INVALID,
+ * %HOSTMEM_ERROR_UNSUPPORTED or %HOSTMEM_ERROR_SYSTEM, and nothing is locked
+ */
+gboolean hm_backend_lock(HostmemBackend *self, GError **error);
+/** The same of a part that is mapped anew. */
+gboolean hm_backend_lock_range(HostmemBackend *self, const HmRange *range,
                                GError **error);
 
 /* hostmem-export.c */

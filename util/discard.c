@@ -13,8 +13,9 @@
  *
  *   private, anonymous or of a file   MADV_DONTNEED; the file is not ours
  *   the same, locked in memory        MADV_DONTNEED_LOCKED
- *   shared with a descriptor          PUNCH_HOLE, which unmaps as well
- *   shared without one, or several    MADV_REMOVE
+ *   shared with descriptors           PUNCH_HOLE, which unmaps as well, and
+ *                                     does not mind locks
+ *   shared without one                MADV_REMOVE, which fails of locked memory
  *
  * MADV_FREE is none of them: old data may stay readable behind it.
  *
@@ -40,13 +41,46 @@ typedef struct {
 
 /* one system call */
 
-/** Drop the pages of a private mapping.  Returns: 0 or -errno */
-static int drop_private(void *addr, guint64 length)
+/* Whoever embeds us may have locked memory that we know nothing of; a kernel
+ * without the one for locked memory has the other. */
+static int first_choice(const HmDiscardTarget *target)
 {
-    int r = hm_os_advise(addr, length, MADV_DONTNEED);
+    return target->locked ? MADV_DONTNEED_LOCKED : MADV_DONTNEED;
+}
+
+static int second_choice(const HmDiscardTarget *target)
+{
+    return target->locked ? MADV_DONTNEED : MADV_DONTNEED_LOCKED;
+}
+
+/** Drop the pages of a private mapping.  Returns: 0 or -errno */
+static int drop_private(const HmDiscardTarget *target, const HmRange *range)
+{
+    guint8 *addr = target->addr + range->offset;
+    int r = hm_os_advise(addr, range->length, first_choice(target));
 
     if (r == -EINVAL) {
-        r = hm_os_advise(addr, length, MADV_DONTNEED_LOCKED);
+        r = hm_os_advise(addr, range->length, second_choice(target));
+    }
+    return r;
+}
+
+/** Punch holes into several files.  Returns: 0 or -errno */
+static int punch_parts(const HmDiscardTarget *target, const HmRange *range)
+{
+    guint64 at = target->fd_offset + range->offset;
+    guint64 left = range->length;
+    int r = 0;
+
+    while (left && r == 0) {
+        guint64 here = left;
+        guint64 offset;
+        int fd = hm_backing_parts_find(target->parts, target->n_parts, at,
+                                       &here, &offset);
+
+        r = fd < 0 ? -EINVAL : hm_os_punch(fd, offset, here);
+        at += here;
+        left -= here;
     }
     return r;
 }
@@ -54,25 +88,28 @@ static int drop_private(void *addr, guint64 length)
 /** Give storage back.  Returns: 0 or -errno */
 static int drop(const HmDiscardTarget *target, const HmRange *range)
 {
-    guint8 *addr = target->addr + range->offset;
-
     if (!target->shared) {
-        return drop_private(addr, range->length);
+        return drop_private(target, range);
+    }
+    if (target->parts) {
+        return punch_parts(target, range);
     }
     if (target->fd < 0) {
-        return hm_os_advise(addr, range->length, MADV_REMOVE);
+        return hm_os_advise(target->addr + range->offset, range->length,
+                            MADV_REMOVE);
     }
     return hm_os_punch(target->fd, target->fd_offset + range->offset,
                        range->length);
 }
 
 /** The same for private mappings.  Returns: bytes done, or -errno */
-static gssize drop_vector(const struct iovec *ranges, gsize n)
+static gssize drop_vector(const HmDiscardTarget *target,
+                          const struct iovec *ranges, gsize n)
 {
-    gssize done = hm_os_advise_vector(ranges, n, MADV_DONTNEED);
+    gssize done = hm_os_advise_vector(ranges, n, first_choice(target));
 
     if (done == -EINVAL) {
-        done = hm_os_advise_vector(ranges, n, MADV_DONTNEED_LOCKED);
+        done = hm_os_advise_vector(ranges, n, second_choice(target));
     }
     return done;
 }
@@ -153,7 +190,7 @@ static gboolean drop_batch(Walk *walk)
     if (n < 2) {
         return FALSE;
     }
-    done = drop_vector(batch, n);
+    done = drop_vector(walk->target, batch, n);
     if (done <= 0) {
         walk->vectored = FALSE;
         return FALSE;
@@ -218,6 +255,16 @@ static gboolean check_all(const HmDiscardTarget *target,
     return TRUE;
 }
 
+/* What this kernel lacks, for behind the message. */
+static const char *missing_of(const HmDiscardTarget *target)
+{
+    return target->locked &&
+                   hm_os_advise(target->addr, 0, MADV_DONTNEED_LOCKED) < 0
+               ? ", which is locked: that needs MADV_DONTNEED_LOCKED "
+                 "(Linux 5.18)"
+               : "";
+}
+
 static gboolean set_error(const Walk *walk, int err, GError **error)
 {
     HmRange piece = next_piece(walk);
@@ -227,9 +274,10 @@ static gboolean set_error(const Walk *walk, int err, GError **error)
     }
     return hm_set_error_errno(error, err,
                               "cannot discard %" G_GUINT64_FORMAT
-                              " bytes at offset %" G_GUINT64_FORMAT " of %s",
+                              " bytes at offset %" G_GUINT64_FORMAT " of %s%s",
                               piece.length, piece.offset,
-                              hm_mem_kind_name(walk->target->kind));
+                              hm_mem_kind_name(walk->target->kind),
+                              missing_of(walk->target));
 }
 
 gboolean hm_discard_list(const HmDiscardTarget *target,

@@ -11,8 +11,11 @@ typedef struct {
     HmMemKind kind;
     gboolean shared;
     gboolean readonly; /* the descriptor is */
+    gboolean locked;   /* in memory, as it comes */
     int fd;
-    guint64 fd_offset; /* bytes; where @addr lies in @fd */
+    guint64 fd_offset; /* bytes; where @addr lies in @fd, or in @parts */
+    const HmBackingPart *parts; /* (nullable): several files in place of @fd */
+    guint n_parts;
 } HmDiscardTarget;
 
 /**

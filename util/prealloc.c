@@ -68,6 +68,9 @@ static gboolean roll_back(const HmPart *part, GError **error)
         .shared = region->shared,
         .fd = region->fd,
         .fd_offset = region->fd_offset,
+        .parts = region->parts,
+        .n_parts = region->n_parts,
+        .locked = region->locked,
     };
     g_autoptr(HmRangeList) ranges = NULL;
     HmRange window;

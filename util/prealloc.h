@@ -25,6 +25,7 @@ typedef struct {
     gsize page_size; /* bytes */
     HmMemKind kind;
     gboolean shared;
+    gboolean locked;            /* in memory, as it comes */
     int fd;                     /* -1 when anonymous */
     guint64 fd_offset;          /* bytes; where @addr lies in @fd */
     const HmBackingPart *parts; /* (nullable): several files in place of @fd */

@@ -52,6 +52,7 @@ struct HmPreflight {
     int fd;
     gboolean private_copy;
     gboolean reserved;
+    gboolean locked;
     char *what;
     char *where;
     HmCgroup *memory_cgroup;  /* NULL: not limited, or not visible */
@@ -103,6 +104,7 @@ HmPreflight *hm_preflight_new(const HmPreflightRequest *request)
     self->fd = request->fd;
     self->private_copy = request->private_copy;
     self->reserved = request->reserved;
+    self->locked = request->locked;
     self->what = g_strdup(request->what);
     self->where = g_strdup(request->where);
     if (self->kind == HM_MEM_HUGETLB) {
@@ -394,19 +396,26 @@ static gboolean check_host_memory(const HmPreflight *self, const Need *need,
     g_autofree char *free = NULL;
     g_autofree char *swap = NULL;
     g_autofree char *promised = describe_promised(need);
-    guint64 available, swap_free;
+    guint64 available, swap_free = 0;
 
     if (hm_os_read_text("/proc/meminfo", &text) < 0 ||
         !find_number(text, "MemAvailable:", &available)) {
         return TRUE;
     }
     available = multiply(available, HM_KIB);
-    swap_free = find_number(text, "SwapFree:", &swap_free) ? swap_free : 0;
-    swap_free = multiply(swap_free, HM_KIB);
+    if (!self->locked && find_number(text, "SwapFree:", &swap_free)) {
+        swap_free = multiply(swap_free, HM_KIB);
+    }
     if (total_ram(need, overhead) <= add(available, swap_free)) {
         return TRUE;
     }
     free = hm_size_format(available);
+    if (self->locked) {
+        return refuse(self, HOSTMEM_ERROR_NO_MEMORY, need->ram, overhead, error,
+                      "%s of memory are available, and what is locked cannot "
+                      "be swapped out%s",
+                      free, promised);
+    }
     swap = hm_size_format(swap_free);
     return refuse(self, HOSTMEM_ERROR_NO_MEMORY, need->ram, overhead, error,
                   "%s of memory and %s of swap are available%s", free, swap,

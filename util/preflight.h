@@ -11,6 +11,7 @@ typedef struct {
     int fd;                /* filesystem to ask; -1: none */
     gboolean private_copy; /* private mapping of a file: RAM, not storage */
     gboolean reserved;     /* hugetlb: the mapping holds its reservation */
+    gboolean locked;       /* in memory: there is no swap for it */
     const char *what;      /* for messages: "memory-backend-ram 'm0'" */
     const char *where;     /* (nullable): path, for messages */
 } HmPreflightRequest;
@@ -35,7 +36,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPreflight, hm_preflight_free)
  * Where RAM is taken it must also hold the page tables and a small reserve,
  * so that a population which just fits does not wake the OOM killer; after a
  * check that succeeded, half the reserve will do.  What the kernel can reclaim
- * counts as free: swap (not in cgroups, nor on bound nodes) and page cache.
+ * counts as free: swap (not in cgroups, nor on bound nodes, nor for locked
+ * memory) and page cache.
  *
  * Cheap enough to ask before each chunk of a population: some ten small files
  * of /proc and /sys.  One thread at a time.

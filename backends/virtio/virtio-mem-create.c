@@ -58,6 +58,14 @@ static gboolean check_kind(HostmemVirtioMem *self, GError **error)
                             "'memdev' property specifies an unsupported "
                             "memdev: its memory is read-only");
     }
+    if (backend->mem_lock == HOSTMEM_MEM_LOCK_ON) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'memdev' property specifies a memdev with "
+                            "'mem-lock=on': %s. Instead, specify "
+                            "'mem-lock=on-fault' for it, and 'prealloc=on' "
+                            "for the virtio-mem device",
+                            memdev->id ? memdev->id : "");
+    }
     return !has_prealloc(backend) ||
            hm_set_error(error, HOSTMEM_ERROR_INVALID,
                         "'memdev' property specifies a memdev with "

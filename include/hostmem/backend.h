@@ -96,6 +96,16 @@ typedef enum {
 #define HOSTMEM_TYPE_PREALLOC_PRIORITY (hostmem_prealloc_priority_get_type())
 GType hostmem_prealloc_priority_get_type(void) G_GNUC_CONST;
 
+/** HostmemMemLock: "mem-lock", what of the memory is kept from being swapped
+ * out or dropped. */
+typedef enum {
+    HOSTMEM_MEM_LOCK_OFF,
+    HOSTMEM_MEM_LOCK_ON,       /* all of it, populated when it is ready */
+    HOSTMEM_MEM_LOCK_ON_FAULT, /* what is there, from when it comes */
+} HostmemMemLock;
+#define HOSTMEM_TYPE_MEM_LOCK (hostmem_mem_lock_get_type())
+GType hostmem_mem_lock_get_type(void) G_GNUC_CONST;
+
 /**
  * Returns: (transfer none): the first byte; NULL before creation is complete.
  * Valid until the last unref.

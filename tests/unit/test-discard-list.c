@@ -93,6 +93,15 @@ static void test_list_of_locked_memory(void)
     assert_discards_map(target, "x..x.x.x", "advise_vector:4 advise_vector:24");
 }
 
+static void test_list_of_memory_known_as_locked(void)
+{
+    HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE | MAP_LOCKED);
+
+    target.locked = TRUE;
+    hm_fake_reset();
+    assert_discards_map(target, "x..x.x.x", "advise_vector:24");
+}
+
 static void test_list_where_vectors_are_forbidden(void)
 {
     HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE);
@@ -342,6 +351,8 @@ int main(int argc, char **argv)
     add_vectored("/discard-list/private-file",
                  test_list_of_private_file_leaves_the_file);
     add_vectored("/discard-list/locked-memory", test_list_of_locked_memory);
+    add_vectored("/discard-list/memory-known-as-locked",
+                 test_list_of_memory_known_as_locked);
     add_vectored("/discard-list/vectors-are-forbidden",
                  test_list_where_vectors_are_forbidden);
     add_vectored("/discard-list/goes-on",

@@ -71,6 +71,33 @@ static void test_shared_file_keeps_its_length(void)
     hm_pages_unmap(&target);
 }
 
+/* Pages 0 to 3 lie in one file, the others behind two pages of another. */
+static void test_several_files_are_punched(void)
+{
+    HmDiscardTarget first = hm_pages_map_file(MAP_SHARED);
+    HmDiscardTarget second = hm_pages_map_file(MAP_SHARED);
+    const gsize page = first.page_size;
+    const HmBackingPart parts[] = {
+        {first.fd, FILE_PAGE * page, 0, 4 * page},
+        {second.fd, FILE_PAGE * page, 4 * page, 4 * page},
+    };
+    HmDiscardTarget target = first;
+    g_autoptr(GError) error = NULL;
+
+    target.fd = -1;
+    target.fd_offset = 0;
+    target.parts = parts;
+    target.n_parts = 2;
+    hm_fake_reset();
+    discard_pages(&target, 3, 3, &error);
+    g_assert_no_error(error);
+    hm_pages_assert_calls("punch punch");
+    hm_pages_assert(&first, "xxx.xxxx");
+    hm_pages_assert(&second, "..xxxxxx");
+    hm_pages_unmap(&first);
+    hm_pages_unmap(&second);
+}
+
 static void test_private_file_reads_as_the_file(void)
 {
     HmDiscardTarget target = hm_pages_map_private('f');
@@ -96,6 +123,50 @@ static void test_locked_memory(void)
 
     assert_discards_with(&target, "advise:4 advise:24");
     hm_pages_assert(&target, "xx...xxx");
+    hm_pages_unmap(&target);
+}
+
+static void test_locked_memory_that_is_known(void)
+{
+    HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE | MAP_LOCKED);
+
+    target.locked = TRUE;
+    assert_discards_with(&target, "advise:24");
+    hm_pages_assert(&target, "xx...xxx");
+    hm_pages_unmap(&target);
+}
+
+static void test_locked_file_is_punched(void)
+{
+    HmDiscardTarget target = hm_pages_map_file(MAP_SHARED | MAP_LOCKED);
+
+    target.locked = TRUE;
+    assert_discards_with(&target, "punch");
+    hm_pages_assert(&target, "xx...xxx");
+    hm_pages_unmap(&target);
+}
+
+static void test_memory_that_is_locked_no_more(void)
+{
+    HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE);
+
+    target.locked = TRUE;
+    assert_discards_with(&target, "advise:24");
+    hm_pages_assert(&target, "xx...xxx");
+    hm_pages_unmap(&target);
+}
+
+static void test_old_kernel_is_named(void)
+{
+    HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE | MAP_LOCKED);
+    g_autoptr(GError) error = NULL;
+
+    target.locked = TRUE;
+    hm_fake_without_advice(MADV_DONTNEED_LOCKED);
+    g_assert_false(discard_pages(&target, 2, 3, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_UNSUPPORTED);
+    g_assert_nonnull(strstr(error->message, "Linux 5.18"));
+    hm_pages_assert(&target, "xxxxxxxx");
     hm_pages_unmap(&target);
 }
 
@@ -208,6 +279,13 @@ int main(int argc, char **argv)
     add("/discard/private-mapping-of-readonly-file",
         test_private_mapping_of_readonly_file);
     add("/discard/locked-memory", test_locked_memory);
+    add("/discard/locked-memory-that-is-known",
+        test_locked_memory_that_is_known);
+    add("/discard/locked-file-is-punched", test_locked_file_is_punched);
+    add("/discard/memory-that-is-locked-no-more",
+        test_memory_that_is_locked_no_more);
+    add("/discard/old-kernel-is-named", test_old_kernel_is_named);
+    add("/discard/several-files-are-punched", test_several_files_are_punched);
     add("/discard/locked-memory-on-old-kernel",
         test_locked_memory_on_old_kernel);
     add("/discard/filesystem-without-holes", test_filesystem_without_holes);

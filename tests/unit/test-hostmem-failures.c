@@ -29,6 +29,7 @@ static const HmFakeCall fallible[] = {
     HM_FAKE_ADD_SEALS,  HM_FAKE_GET_AFFINITY, HM_FAKE_SET_AFFINITY,
     HM_FAKE_GET_LIMIT,  HM_FAKE_READ_TEXT,    HM_FAKE_LIST_DIR,
     HM_FAKE_CHMOD,      HM_FAKE_CHOWN,        HM_FAKE_LINK,
+    HM_FAKE_MLOCK,
 };
 
 static void assert_nothing_left(guint fds)
@@ -80,6 +81,11 @@ static void test_ram(void)
 {
     sweep("memory-backend-ram,id=m0,size=4100K,prealloc=on,prealloc-threads=2,"
           "policy=bind,host-nodes=1,dump=off");
+}
+
+static void test_ram_locked(void)
+{
+    sweep("memory-backend-ram,id=m0,size=4100K,mem-lock=on,prealloc-threads=2");
 }
 
 static void test_ram_share(void)
@@ -146,6 +152,7 @@ static void test_export(void)
 
 static const HmTest tests[] = {
     {"/hostmem-failures/ram", test_ram},
+    {"/hostmem-failures/ram-locked", test_ram_locked},
     {"/hostmem-failures/ram-share", test_ram_share},
     {"/hostmem-failures/ram-share-in-base-pages", test_ram_share_in_base_pages},
     {"/hostmem-failures/memfd", test_memfd},

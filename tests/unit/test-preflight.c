@@ -54,6 +54,19 @@ static void test_swap_counts(void)
     assert_fits(&anon, 4 * HM_GIB);
 }
 
+static void test_swap_counts_not_for_locked_memory(void)
+{
+    HmPreflightRequest locked = anon;
+
+    locked.locked = TRUE;
+    set_host();
+    set_memory(2 * HM_GIB, 3 * HM_GIB);
+    assert_refused_as(&locked, 4 * HM_GIB, HOSTMEM_ERROR_NO_MEMORY,
+                      "memory-backend-ram 'm0' needs 4 GiB (plus 24 MiB of "
+                      "overhead): 2 GiB of memory are available, and what is "
+                      "locked cannot be swapped out");
+}
+
 static void test_page_tables_and_reserve_count(void)
 {
     guint64 needed = HM_GIB + HM_GIB / 512 + HOST_RESERVE;
@@ -302,6 +315,8 @@ int main(int argc, char **argv)
     ADD("memory-fits", test_memory_fits);
     ADD("memory-short", test_memory_short);
     ADD("swap-counts", test_swap_counts);
+    ADD("swap-counts-not-for-locked-memory",
+        test_swap_counts_not_for_locked_memory);
     ADD("page-tables-and-reserve-count", test_page_tables_and_reserve_count);
     ADD("unknown-memory-limits-nothing", test_unknown_memory_limits_nothing);
     ADD("absurd-size-is-refused", test_absurd_size_is_refused);

@@ -272,6 +272,83 @@ static void test_what_cannot_be_populated_stays(void)
 
 /* What does not survive */
 
+/* Locked in memory */
+
+/* FALSE, and the test is skipped: the limit is too low for it. */
+static gboolean may_lock(void)
+{
+    g_autofree guint8 *memory = g_malloc(SIZE);
+    guint8 *page = (guint8 *)((guintptr)memory & ~(guintptr)4095);
+
+    if (hm_os_mlock(page, SIZE)) {
+        g_test_skip("not as much memory may be locked here");
+        return FALSE;
+    }
+    hm_os_munlock(page, SIZE);
+    return TRUE;
+}
+
+static void test_locked_again(void)
+{
+    HmTestKeeper keeper;
+    gpointer backend;
+
+    if (!may_lock()) {
+        return;
+    }
+    hm_test_keeper_init(&keeper);
+    hm_test_fill(hm_test_keeper_add(&keeper, MEMFD("m0") ",mem-lock=on"));
+    hm_test_keeper_restart(&keeper);
+    backend = hm_test_keeper_find(&keeper, "m0");
+    hm_test_assert_filled(backend);
+    hm_test_assert_reads(backend, "mem-lock", "\"on\"");
+    g_assert_cmpint(
+        hm_os_is_mlocked(hostmem_backend_get_host_addr(backend), SIZE), ==, 1);
+    g_assert_cmpuint(hostmem_backend_get_populated_size(backend), ==, SIZE);
+    hm_test_keeper_clear(&keeper);
+}
+
+/* What was set since does not go with it, but the memory is there. */
+static void test_locked_again_whatever_was_set(void)
+{
+    HmTestKeeper keeper;
+    gpointer backend;
+
+    if (!may_lock()) {
+        return;
+    }
+    hm_test_keeper_init(&keeper);
+    backend = hm_test_keeper_add(&keeper, MEMFD("m0") ",mem-lock=on");
+    hm_test_assert_set(backend, "prealloc-async", "on");
+    hm_test_assert_set(backend, "prealloc-deadline", "9");
+    hm_test_keeper_restart(&keeper);
+    backend = hm_test_keeper_find(&keeper, "m0");
+    g_assert_nonnull(backend);
+    hm_test_assert_reads(backend, "mem-lock", "\"on\"");
+    hm_test_keeper_clear(&keeper);
+}
+
+static void test_memory_that_cannot_be_locked_again(void)
+{
+    HmTestKeeper keeper;
+    gpointer backend;
+
+    if (!may_lock()) {
+        return;
+    }
+    hm_test_keeper_init(&keeper);
+    hm_test_fill(hm_test_keeper_add(&keeper, MEMFD("m0") ",mem-lock=on-fault"));
+    hm_test_keeper_save(&keeper);
+    hm_test_keeper_kill(&keeper);
+    hm_fake_fail(HM_FAKE_MLOCK, 1, ENOMEM);
+    hm_fake_set_limit(RLIMIT_MEMLOCK, HM_KIB);
+    g_assert_true(hm_test_keeper_try_restore(&keeper, NULL));
+    backend = hm_test_keeper_find(&keeper, "m0");
+    hm_test_assert_filled(backend);
+    hm_test_assert_reads(backend, "mem-lock", "\"off\"");
+    hm_test_keeper_clear(&keeper);
+}
+
 static void assert_lost(const char *options, const char *part)
 {
     HmTestKeeper keeper;
@@ -423,6 +500,9 @@ int main(int argc, char **argv)
         {"/restore/job/goes-on", test_job_goes_on},
         {"/restore/job/failed", test_job_that_failed_stays},
         {"/restore/job/cannot-populate", test_what_cannot_be_populated_stays},
+        {"/restore/lock/again", test_locked_again},
+        {"/restore/lock/whatever-was-set", test_locked_again_whatever_was_set},
+        {"/restore/lock/cannot", test_memory_that_cannot_be_locked_again},
         {"/restore/lost/private", test_private_memory_is_lost},
         {"/restore/lost/copy", test_private_copy_is_lost},
         {"/restore/descriptor/missing", test_descriptor_that_is_missing},

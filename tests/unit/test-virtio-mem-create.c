@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "backends/hostmem.h"
 #include "object-test.h"
 #include "os-fake.h"
 #include "virtio-mem-test.h"
@@ -91,6 +92,39 @@ static void test_memdev_that_cannot_discard(void)
                                  memdev, NULL);
     hm_fake_reset();
     g_assert_false(hostmem_object_is_held(HOSTMEM_OBJECT(memdev)));
+}
+
+static void test_memdev_that_is_locked_as_a_whole(void)
+{
+    GError *error = NULL;
+    HostmemBackend *memdev = hm_test_try_make(
+        "memory-backend-ram,id=mem0,size=64K,mem-lock=on", NULL, &error);
+
+    if (!memdev) {
+        g_test_skip(error->message);
+        g_error_free(error);
+        return;
+    }
+    hm_test_assert_no_virtio_mem(
+        HOSTMEM_ERROR_INVALID,
+        "'memdev' property specifies a memdev with 'mem-lock=on': mem0. "
+        "Instead, specify 'mem-lock=on-fault' for it, and 'prealloc=on' for "
+        "the virtio-mem device",
+        "memdev", memdev, NULL);
+    g_object_unref(memdev);
+}
+
+static void test_locked_memory_on_an_old_kernel(void)
+{
+    g_autoptr(HostmemBackend) memdev = hm_test_memdev("memory-backend-ram");
+
+    /* As if "mem-lock" had locked it: a region is more than may be locked. */
+    memdev->locked = TRUE;
+    hm_fake_fail_advice(MADV_DONTNEED, 1, EINVAL);
+    hm_fake_without_advice(MADV_DONTNEED_LOCKED);
+    hm_test_assert_no_virtio_mem(HOSTMEM_ERROR_UNSUPPORTED,
+                                 "its memory cannot be given back", "memdev",
+                                 memdev, NULL);
 }
 
 static void test_locked_memory_is_fine_where_it_can_be_discarded(void)
@@ -361,6 +395,10 @@ static const HmTest tests[] = {
     {"/virtio-mem-create/read-only-memdev", test_read_only_memdev},
     {"/virtio-mem-create/memdev-that-cannot-discard",
      test_memdev_that_cannot_discard},
+    {"/virtio-mem-create/memdev-that-is-locked-as-a-whole",
+     test_memdev_that_is_locked_as_a_whole},
+    {"/virtio-mem-create/locked-memory-on-an-old-kernel",
+     test_locked_memory_on_an_old_kernel},
     {"/virtio-mem-create/locked-memory-is-fine-where-it-can-be-discarded",
      test_locked_memory_is_fine_where_it_can_be_discarded},
     {"/virtio-mem-create/device-empties-its-memdev",
