@@ -370,7 +370,12 @@ static void test_private_memory_is_lost(void)
 
 static void test_private_copy_is_lost(void)
 {
-    assert_lost(MEMFD("m0") ",share=off", "share=off");
+    g_autofree char *options =
+        g_strdup_printf("memory-backend-file,size=17412K,id=m0,share=off,"
+                        "mem-path=%s/m0",
+                        hm_test_folder());
+
+    assert_lost(options, "share=off");
 }
 
 /* m0 is not made again for that reason, and m1 is. */
