@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A real libvirtd, in namespaces of its own.
 
-    with libvirtd.Libvirtd(memory_backing_dir=folder) as daemon:
+    with libvirtd.Libvirtd() as daemon:
         daemon.start(libvirtd.domain_xml("vm7", "256M"))
         daemon.virsh("destroy", "vm7")
 
@@ -124,7 +124,8 @@ class Libvirtd:
     @settings are more of those of qemu.conf.
 
     @uri is how libvirt's clients find it, from inside and outside of its
-    namespaces.
+    namespaces.  @memory is its memory_backing_dir: what is mounted in it, also
+    later, is seen on both sides.
     """
 
     def __init__(self, **settings):
@@ -140,6 +141,8 @@ class Libvirtd:
         with contextlib.ExitStack() as stack:
             self.folder = stack.enter_context(scratch())
             self.folder.chmod(0o755)
+            self.memory = self.folder / "memory"
+            stack.enter_context(self._shared(self.memory))
             self._write_files()
             stack.callback(self._end)
             self._boot()
@@ -150,6 +153,17 @@ class Libvirtd:
         return self._stack.__exit__(*error)
 
     # its files
+
+    @contextlib.contextmanager
+    def _shared(self, folder):
+        """A folder from which mounts come through to it."""
+        folder.mkdir()
+        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        try:
+            subprocess.run(["mount", "--make-shared", folder], check=True)
+            yield
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
 
     def _write_files(self):
         self._binds = {}
@@ -163,9 +177,12 @@ class Libvirtd:
         self._binds[self._capabilities()] = cached(CAPABILITIES)
         self.etc = self._inside("/etc/libvirt")
         (self.etc / "hooks" / "qemu.d").mkdir(parents=True)
+        # Without one when it starts libvirtd never looks for one again.
+        self.install_hook("#!/bin/sh\n")
         (self.etc / "libvirtd.conf").write_text(DAEMON_CONF)
+        settings = {"memory_backing_dir": self.memory, **self._settings}
         (self.etc / "qemu.conf").write_text(QEMU_CONF + "".join(
-            f'{name} = "{value}"\n' for name, value in self._settings.items()))
+            f'{name} = "{value}"\n' for name, value in settings.items()))
 
     def _capabilities(self):
         path = pathlib.Path("/var/cache/libvirt/qemu/capabilities")
@@ -216,7 +233,7 @@ class Libvirtd:
             for point, own in self._binds.items()))
         self._log = open(self.folder / "log", "wb")
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation=private", "--pid", "--fork",
+            ["unshare", "--mount", "--propagation=slave", "--pid", "--fork",
              "--kill-child", "--net", "--ipc", "sh", "-c", script],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True, preexec_fn=die_with_parent)
@@ -238,12 +255,11 @@ class Libvirtd:
         self._log.close()
 
     @property
-    def inside(self):
-        """What a command begins with that sees what libvirtd sees, and is
-        ours all the same: for the harness's @under."""
+    def mount_namespace(self):
+        """What /proc/PID/ns/mnt of libvirtd and its domains leads to."""
         pid = self._process.pid
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return ["nsenter", f"--mount=/proc/{children.strip()}/ns/mnt"]
+        return os.readlink(f"/proc/{children.strip()}/ns/mnt")
 
     @property
     def log(self):

@@ -53,9 +53,8 @@ def test_domain_boots_and_ends():
 def test_qemu_is_another_user():
     with libvirtd.Libvirtd() as daemon:
         daemon.start(libvirtd.domain_xml("vm7", SIZE))
-        namespace = os.readlink(daemon.inside[1].removeprefix("--mount="))
         uids = {os.stat(f"/proc/{pid}").st_uid
-                for pid in processes_in(namespace)
+                for pid in processes_in(daemon.mount_namespace)
                 if "qemu" in pathlib.Path(f"/proc/{pid}/comm").read_text()}
         assert uids == {daemon.user_id}, uids
 
@@ -66,7 +65,7 @@ def test_nothing_is_left_of_it_and_its_domains():
     with libvirtd.Libvirtd() as daemon:
         daemon.define(libvirtd.domain_xml("vm7", SIZE))
         daemon.virsh("start", "vm7")
-        namespace = os.readlink(daemon.inside[1].removeprefix("--mount="))
+        namespace = daemon.mount_namespace
         assert len(processes_in(namespace)) >= 3  # a shell, libvirtd and QEMU
         assert snapshot() == before
     harness.wait_until(lambda: not processes_in(namespace),

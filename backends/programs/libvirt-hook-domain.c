@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * GMarkup reads the XML without looking back, and calls us for each element; it
+ * knows no document type and no entity of anybody's own.  Where we are is a
+ * path, "/domain/cpu/numa/cell", and a table has a row for each path that
+ * matters.  All else, above all <metadata>, may hold what it likes.
+ */
+#include <string.h>
+#include "libvirt-hook-domain.h"
+
+#define DEPTH_MAX   64
+#define CELLS_MAX   128
+#define MESSAGE_MAX 200 /* characters */
+
+typedef struct {
+    HookDomain *domain;
+    GString *path; /* of the element we are in */
+    guint depth;
+    GString *text;  /* of the element we are in */
+    guint64 scale;  /* bytes of a unit of the size that is being read */
+    gboolean owner; /* the label that is being read is one */
+} Reader;
+
+typedef struct {
+    const char **names;
+    const char **values;
+} Attributes;
+
+/* What was read may be long. */
+gboolean hook_refuse(GError **error, HostmemError code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_autofree char *message = g_utf8_make_valid(text, -1);
+    if (g_utf8_strlen(message, -1) > MESSAGE_MAX) {
+        *g_utf8_offset_to_pointer(message, MESSAGE_MAX) = '\0';
+    }
+    g_set_error_literal(error, HOSTMEM_ERROR, code, message);
+    return FALSE;
+}
+
+/* Values */
+
+/* (transfer none) (nullable) */
+static const char *find(const Attributes *attributes, const char *name)
+{
+    for (guint i = 0; attributes->names[i]; i++) {
+        if (g_str_equal(attributes->names[i], name)) {
+            return attributes->values[i];
+        }
+    }
+    return NULL;
+}
+
+/* The first one counts. */
+static void take(char **field, const char *value)
+{
+    if (!*field) {
+        *field = g_strdup(value);
+    }
+}
+
+static gboolean parse_number(const char *text, guint64 max, guint64 *number,
+                             GError **error)
+{
+    g_autofree char *trimmed = g_strstrip(g_strdup(text));
+
+    if (!g_ascii_isdigit(trimmed[0])) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "'%s' is no number",
+                           text);
+    }
+    return g_ascii_string_to_unsigned(trimmed, 10, 0, max, number, NULL) ||
+           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                       "'%s' is no number up to %" G_GUINT64_FORMAT, text, max);
+}
+
+/* Units of libvirt: KiB without one; "k" and "KiB" are 1024, "KB" is 1000. */
+static gboolean parse_unit(const char *unit, guint64 *scale, GError **error)
+{
+    static const char letters[] = "kmgtpe";
+    const char *letter =
+        unit && *unit ? strchr(letters, g_ascii_tolower(*unit)) : letters;
+    guint64 base = 1024;
+
+    *scale = 1;
+    if (unit && (g_ascii_strcasecmp(unit, "b") == 0 ||
+                 g_ascii_strcasecmp(unit, "byte") == 0 ||
+                 g_ascii_strcasecmp(unit, "bytes") == 0)) {
+        return TRUE;
+    }
+    if (unit && *unit && unit[1]) {
+        base = g_ascii_strcasecmp(unit + 1, "b") == 0    ? 1000
+               : g_ascii_strcasecmp(unit + 1, "ib") == 0 ? 1024
+                                                         : 0;
+    }
+    if (!letter || !*letter || !base) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "'%s' is no unit",
+                           unit);
+    }
+    for (const char *at = letters; at <= letter; at++) {
+        *scale *= base;
+    }
+    return TRUE;
+}
+
+static gboolean parse_scaled(const char *text, guint64 scale, guint64 *size,
+                             GError **error)
+{
+    guint64 number;
+
+    if (!parse_number(text, G_MAXINT64 / scale, &number, error)) {
+        return FALSE;
+    }
+    *size = number * scale;
+    return TRUE;
+}
+
+static gboolean parse_size(const char *text, const char *unit, guint64 *size,
+                           GError **error)
+{
+    guint64 scale;
+
+    return parse_unit(unit, &scale, error) &&
+           parse_scaled(text, scale, size, error);
+}
+
+/* Elements; each may fail */
+
+static gboolean start_domain(Reader *self, const Attributes *attributes,
+                             GError **error)
+{
+    const char *id = find(attributes, "id");
+    guint64 number;
+
+    if (!id) {
+        return TRUE;
+    }
+    if (!parse_number(id, G_MAXINT, &number, error)) {
+        return FALSE;
+    }
+    self->domain->id = (gint)number;
+    return TRUE;
+}
+
+static gboolean start_size(Reader *self, const Attributes *attributes,
+                           GError **error)
+{
+    return parse_unit(find(attributes, "unit"), &self->scale, error);
+}
+
+static gboolean start_type(Reader *self, const Attributes *attributes,
+                           GError **error G_GNUC_UNUSED)
+{
+    take(&self->domain->arch, find(attributes, "arch"));
+    take(&self->domain->machine, find(attributes, "machine"));
+    return TRUE;
+}
+
+static gboolean start_source(Reader *self, const Attributes *attributes,
+                             GError **error G_GNUC_UNUSED)
+{
+    take(&self->domain->source, find(attributes, "type"));
+    return TRUE;
+}
+
+static gboolean start_access(Reader *self, const Attributes *attributes,
+                             GError **error G_GNUC_UNUSED)
+{
+    take(&self->domain->access, find(attributes, "mode"));
+    return TRUE;
+}
+
+static gboolean start_hugepages(Reader *self,
+                                const Attributes *attributes G_GNUC_UNUSED,
+                                GError **error G_GNUC_UNUSED)
+{
+    self->domain->has_hugepages = TRUE;
+    return TRUE;
+}
+
+static gboolean start_page(Reader *self, const Attributes *attributes,
+                           GError **error)
+{
+    const char *size = find(attributes, "size");
+    HookPages pages = {0};
+
+    if (self->domain->pages->len == CELLS_MAX) {
+        return hook_refuse(error, HOSTMEM_ERROR_LIMIT,
+                           "there are more than %d kinds of pages", CELLS_MAX);
+    }
+    if (size &&
+        !parse_size(size, find(attributes, "unit"), &pages.size, error)) {
+        return FALSE;
+    }
+    pages.nodeset = g_strdup(find(attributes, "nodeset"));
+    g_array_append_val(self->domain->pages, pages);
+    return TRUE;
+}
+
+static gboolean start_grows(Reader *self,
+                            const Attributes *attributes G_GNUC_UNUSED,
+                            GError **error G_GNUC_UNUSED)
+{
+    self->domain->grows = TRUE;
+    return TRUE;
+}
+
+static HookCell *find_cell(HookDomain *domain, guint64 id)
+{
+    for (guint i = 0; i < domain->cells->len; i++) {
+        HookCell *cell = &g_array_index(domain->cells, HookCell, i);
+
+        if (cell->id == id) {
+            return cell;
+        }
+    }
+    return NULL;
+}
+
+/* Cells are told of in <cpu> and in <numatune>, in any order. */
+static HookCell *need_cell(Reader *self, guint64 id, GError **error)
+{
+    HookCell *cell = find_cell(self->domain, id);
+    HookCell made = {.id = (guint)id};
+
+    if (cell) {
+        return cell;
+    }
+    if (self->domain->cells->len == CELLS_MAX) {
+        hook_refuse(error, HOSTMEM_ERROR_LIMIT,
+                    "there are more than %d NUMA cells", CELLS_MAX);
+        return NULL;
+    }
+    g_array_append_val(self->domain->cells, made);
+    return &g_array_index(self->domain->cells, HookCell,
+                          self->domain->cells->len - 1);
+}
+
+/* Without an id they are counted. */
+static gboolean start_cell(Reader *self, const Attributes *attributes,
+                           GError **error)
+{
+    const char *id_text = find(attributes, "id");
+    const char *size = find(attributes, "memory");
+    guint64 id = self->domain->cells->len;
+    HookCell *cell;
+
+    if (id_text && !parse_number(id_text, HOOK_IDS_MAX - 1, &id, error)) {
+        return FALSE;
+    }
+    cell = need_cell(self, id, error);
+    if (!cell) {
+        return FALSE;
+    }
+    take(&cell->access, find(attributes, "memAccess"));
+    return !size ||
+           parse_size(size, find(attributes, "unit"), &cell->size, error);
+}
+
+static gboolean start_numatune(Reader *self, const Attributes *attributes,
+                               GError **error G_GNUC_UNUSED)
+{
+    take(&self->domain->numatune.mode, find(attributes, "mode"));
+    take(&self->domain->numatune.nodeset, find(attributes, "nodeset"));
+    return TRUE;
+}
+
+static gboolean start_memnode(Reader *self, const Attributes *attributes,
+                              GError **error)
+{
+    const char *text = find(attributes, "cellid");
+    HookCell *cell;
+    guint64 id;
+
+    if (!text) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "a memnode has no 'cellid'");
+    }
+    if (!parse_number(text, HOOK_IDS_MAX - 1, &id, error)) {
+        return FALSE;
+    }
+    cell = need_cell(self, id, error);
+    if (!cell) {
+        return FALSE;
+    }
+    take(&cell->numatune.mode, find(attributes, "mode"));
+    take(&cell->numatune.nodeset, find(attributes, "nodeset"));
+    return TRUE;
+}
+
+/* Of models of security that of files and their owners. */
+static gboolean start_seclabel(Reader *self, const Attributes *attributes,
+                               GError **error G_GNUC_UNUSED)
+{
+    self->owner = g_strcmp0(find(attributes, "model"), "dac") == 0;
+    return TRUE;
+}
+
+/* Texts; each may fail */
+
+static gboolean end_name(Reader *self, GError **error G_GNUC_UNUSED)
+{
+    take(&self->domain->name, self->text->str);
+    return TRUE;
+}
+
+static gboolean end_uuid(Reader *self, GError **error G_GNUC_UNUSED)
+{
+    g_autofree char *uuid = g_strstrip(g_strdup(self->text->str));
+
+    take(&self->domain->uuid, uuid);
+    return TRUE;
+}
+
+static gboolean end_size(Reader *self, GError **error)
+{
+    return self->domain->size || parse_scaled(self->text->str, self->scale,
+                                              &self->domain->size, error);
+}
+
+static gboolean end_label(Reader *self, GError **error G_GNUC_UNUSED)
+{
+    g_autofree char *label = g_strstrip(g_strdup(self->text->str));
+
+    if (self->owner) {
+        take(&self->domain->owner, label);
+    }
+    return TRUE;
+}
+
+/* The table */
+
+typedef struct {
+    const char *path;
+    gboolean (*start)(Reader *self, const Attributes *attributes,
+                      GError **error);
+    gboolean (*end)(Reader *self, GError **error);
+} Row;
+
+static const Row rows[] = {
+    {"/domain", start_domain, NULL},
+    {"/domain/name", NULL, end_name},
+    {"/domain/uuid", NULL, end_uuid},
+    {"/domain/memory", start_size, end_size},
+    {"/domain/maxMemory", start_grows, NULL},
+    {"/domain/os/type", start_type, NULL},
+    {"/domain/memoryBacking/source", start_source, NULL},
+    {"/domain/memoryBacking/access", start_access, NULL},
+    {"/domain/memoryBacking/hugepages", start_hugepages, NULL},
+    {"/domain/memoryBacking/hugepages/page", start_page, NULL},
+    {"/domain/cpu/numa/cell", start_cell, NULL},
+    {"/domain/numatune/memory", start_numatune, NULL},
+    {"/domain/numatune/memnode", start_memnode, NULL},
+    {"/domain/devices/memory", start_grows, NULL},
+    {"/domain/seclabel", start_seclabel, NULL},
+    {"/domain/seclabel/label", NULL, end_label},
+};
+
+static const Row *find_row(const Reader *self)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (g_str_equal(rows[i].path, self->path->str)) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void on_start(GMarkupParseContext *context G_GNUC_UNUSED,
+                     const char *name, const char **names, const char **values,
+                     gpointer user_data, GError **error)
+{
+    Reader *self = user_data;
+    const Attributes attributes = {names, values};
+    const Row *row;
+
+    if (!self->depth && !g_str_equal(name, "domain")) {
+        hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                    "this is no domain: it is a '%s'", name);
+        return;
+    }
+    if (++self->depth > DEPTH_MAX) {
+        hook_refuse(error, HOSTMEM_ERROR_LIMIT,
+                    "elements are more than %d levels deep", DEPTH_MAX);
+        return;
+    }
+    g_string_append_printf(self->path, "/%s", name);
+    g_string_truncate(self->text, 0);
+    row = find_row(self);
+    if (row && row->start) {
+        row->start(self, &attributes, error);
+    }
+}
+
+static void on_end(GMarkupParseContext *context G_GNUC_UNUSED, const char *name,
+                   gpointer user_data, GError **error)
+{
+    Reader *self = user_data;
+    const Row *row = find_row(self);
+
+    if (!row || !row->end || row->end(self, error)) {
+        self->depth--;
+        g_string_truncate(self->path, self->path->len - strlen(name) - 1);
+    }
+    g_string_truncate(self->text, 0);
+}
+
+static void on_text(GMarkupParseContext *context G_GNUC_UNUSED,
+                    const char *text, gsize length, gpointer user_data,
+                    GError **error G_GNUC_UNUSED)
+{
+    Reader *self = user_data;
+
+    g_string_append_len(self->text, text, (gssize)length);
+}
+
+/* The whole */
+
+static gboolean run(Reader *self, const char *xml, gsize length, GError **error)
+{
+    static const GMarkupParser parser = {
+        .start_element = on_start, .end_element = on_end, .text = on_text};
+    g_autoptr(GMarkupParseContext) context =
+        g_markup_parse_context_new(&parser, 0, self, NULL);
+    GError *why = NULL;
+
+    if (g_markup_parse_context_parse(context, xml, (gssize)length, &why) &&
+        g_markup_parse_context_end_parse(context, &why)) {
+        return TRUE;
+    }
+    if (why->domain != G_MARKUP_ERROR) {
+        g_propagate_error(error, why);
+        return FALSE;
+    }
+    hook_refuse(error, HOSTMEM_ERROR_INVALID, "this is no XML: %s",
+                why->message);
+    g_error_free(why);
+    return FALSE;
+}
+
+static gboolean check(const HookDomain *self, GError **error)
+{
+    if (!self->name || !*self->name || strchr(self->name, '/')) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "the domain has no name that libvirt would take");
+    }
+    if (!self->uuid || !g_uuid_string_is_valid(self->uuid)) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "the domain has no UUID");
+    }
+    return TRUE;
+}
+
+static void clear_numatune(HookNumatune *numatune)
+{
+    g_free(numatune->mode);
+    g_free(numatune->nodeset);
+}
+
+static void clear_cell(gpointer data)
+{
+    HookCell *cell = data;
+
+    g_free(cell->access);
+    clear_numatune(&cell->numatune);
+}
+
+static void clear_pages(gpointer data)
+{
+    g_free(((HookPages *)data)->nodeset);
+}
+
+static HookDomain *domain_new(void)
+{
+    HookDomain *self = g_new0(HookDomain, 1);
+
+    self->id = -1;
+    self->cells = g_array_new(FALSE, FALSE, sizeof(HookCell));
+    g_array_set_clear_func(self->cells, clear_cell);
+    self->pages = g_array_new(FALSE, FALSE, sizeof(HookPages));
+    g_array_set_clear_func(self->pages, clear_pages);
+    return self;
+}
+
+void hook_domain_free(HookDomain *self)
+{
+    g_free(self->name);
+    g_free(self->uuid);
+    g_free(self->arch);
+    g_free(self->machine);
+    g_free(self->source);
+    g_free(self->access);
+    g_free(self->owner);
+    clear_numatune(&self->numatune);
+    g_array_unref(self->pages);
+    g_array_unref(self->cells);
+    g_free(self);
+}
+
+HookDomain *hook_domain_parse(const char *xml, gsize length, GError **error)
+{
+    g_autoptr(HookDomain) domain = domain_new();
+    g_autoptr(GString) path = g_string_new(NULL);
+    g_autoptr(GString) text = g_string_new(NULL);
+    Reader reader = {.domain = domain, .path = path, .text = text, .scale = 1};
+
+    if (length > HOOK_XML_MAX) {
+        hook_refuse(error, HOSTMEM_ERROR_LIMIT, "the XML is larger than %u MiB",
+                    HOOK_XML_MAX >> 20);
+        return NULL;
+    }
+    if (!run(&reader, xml, length, error) || !check(domain, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&domain);
+}
+
+/* Sets of numbers */
+
+/* "3", "0-3" or "^2" */
+static gboolean parse_range(const char *text, gboolean *ids, GError **error)
+{
+    gboolean value = text[0] != '^';
+    g_auto(GStrv) ends = g_strsplit(value ? text : text + 1, "-", 2);
+    guint64 first, last;
+
+    if (!ends[0]) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "a number is missing");
+    }
+    if (!parse_number(ends[0], HOOK_IDS_MAX - 1, &first, error) ||
+        !parse_number(ends[1] ? ends[1] : ends[0], HOOK_IDS_MAX - 1, &last,
+                      error)) {
+        return FALSE;
+    }
+    if (last < first) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "'%s' ends before it begins", text);
+    }
+    for (; first <= last; first++) {
+        ids[first] = value;
+    }
+    return TRUE;
+}
+
+gboolean hook_nodeset_parse(const char *text, gboolean *ids, GError **error)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+
+    memset(ids, 0, HOOK_IDS_MAX * sizeof(*ids));
+    for (char **part = parts; *part; part++) {
+        if (!parse_range(*part, ids, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}

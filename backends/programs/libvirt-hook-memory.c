@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * Memory comes from one of two places:
+ *
+ *   a backend of the domain's name (with "-node0" and so on behind it for one
+ *   of several cells), whose file is moved to where QEMU looks for it.  That it
+ *   is no more where hostmemd has put it tells, at the end, that it was used.
+ *
+ *   a pool: a backend is made that borrows from it, and whose export-path is
+ *   where QEMU looks for it.  Its id is made of the domain's UUID, so that the
+ *   end of the domain finds it whatever happened in between.
+ *
+ * Nothing is remembered from one call to the next but what hostmemd and the
+ * filesystem know.
+ */
+#include <sys/stat.h>
+#include <unistd.h>
+#include "hostmemctl-json.h"
+#include "libvirt-hook.h"
+
+typedef struct {
+    const HookOptions *options;
+    const HookDomain *domain;
+    HostmemQmpClient *client;
+    GCancellable *cancellable;
+} Peer;
+
+/* Calls */
+
+static void explain(const HookOptions *options, GError **error)
+{
+    if (error && g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        g_clear_error(error);
+        hook_refuse(error, HOSTMEM_ERROR_TIMED_OUT,
+                    "no answer in time, which is %g seconds for all",
+                    options->timeout);
+    }
+    g_prefix_error(error, "%s: ", options->address);
+}
+
+static HostmemQmpClient *open_client(const HookOptions *options,
+                                     GCancellable *cancellable, GError **error)
+{
+    g_autoptr(HostmemQmpClient) client =
+        hostmem_qmp_client_new(options->address, cancellable, error);
+    g_autofree char *answer = NULL;
+
+    if (client) {
+        answer = hostmem_qmp_client_execute(client, "qmp_capabilities", NULL,
+                                            NULL, NULL, cancellable, error);
+    }
+    if (!answer) {
+        explain(options, error);
+        return NULL;
+    }
+    return g_steal_pointer(&client);
+}
+
+/* Takes @arguments. */
+static json_t *call(const Peer *peer, const char *command, json_t *arguments,
+                    GError **error)
+{
+    g_autofree char *text = ctl_json_to_text(arguments);
+    g_autofree char *answer = NULL;
+    json_t *value;
+
+    json_decref(arguments);
+    answer = hostmem_qmp_client_execute(peer->client, command, text, NULL, NULL,
+                                        peer->cancellable, error);
+    value = answer ? ctl_json_parse(answer, error) : NULL;
+    if (!value) {
+        explain(peer->options, error);
+    }
+    return value;
+}
+
+/* Whether it is gone. */
+static gboolean delete (const Peer *peer, const char *id, GError **error)
+{
+    GError *why = NULL;
+    json_auto_t *answer =
+        call(peer, "object-del", json_pack("{s:s}", "id", id), &why);
+
+    if (!answer &&
+        !g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
+        g_propagate_prefixed_error(error, why, "object '%s': ", id);
+        return FALSE;
+    }
+    g_clear_error(&why);
+    return TRUE;
+}
+
+/* The backend of a domain */
+
+/* (transfer full): its file; NULL without an error when there is none of that
+ * id. */
+static char *find_own(const Peer *peer, const HookBlock *block, GError **error)
+{
+    g_autofree char *path = g_strconcat("/objects/", block->own_id, NULL);
+    GError *why = NULL;
+    json_auto_t *answer = call(
+        peer, "qom-get",
+        json_pack("{s:s,s:s}", "path", path, "property", "export-path"), &why);
+    const char *file = answer ? json_string_value(answer) : NULL;
+
+    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
+        g_error_free(why);
+        return NULL;
+    }
+    if (!answer) {
+        g_propagate_error(error, why);
+        return NULL;
+    }
+    if (!file || file[0] != '/') {
+        hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                    "backend '%s' has no 'export-path'", block->own_id);
+        return NULL;
+    }
+    return g_strdup(file);
+}
+
+/* (element-type utf8) (transfer full): a file for each block, or none at all;
+ * NULL with an error. */
+static GPtrArray *find_all_own(const Peer *peer, GPtrArray *blocks,
+                               GError **error)
+{
+    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
+    GError *why = NULL;
+
+    for (guint i = 0; i < blocks->len; i++) {
+        const HookBlock *block = g_ptr_array_index(blocks, i);
+        char *file = find_own(peer, block, &why);
+
+        if (why) {
+            g_propagate_error(error, why);
+            return NULL;
+        }
+        if (!file && files->len) {
+            hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
+                        "hostmemd has no backend '%s'", block->own_id);
+            return NULL;
+        }
+        if (file) {
+            g_ptr_array_add(files, file);
+        }
+    }
+    if (files->len && files->len < blocks->len) {
+        hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
+                    "hostmemd has no backend '%s'",
+                    ((HookBlock *)g_ptr_array_index(blocks, 0))->own_id);
+        return NULL;
+    }
+    return g_steal_pointer(&files);
+}
+
+/* A pool */
+
+static gboolean fits(const json_t *pool, const HookBlock *block,
+                     guint64 page_size)
+{
+    guint64 segment_size, pages;
+
+    return ctl_json_number(pool, "segment-size", &segment_size) &&
+           ctl_json_number(pool, "page-size", &pages) &&
+           segment_size >= block->size && pages == page_size;
+}
+
+static gboolean is_ready(const json_t *pool)
+{
+    guint64 segment_size, ready;
+
+    return ctl_json_number(pool, "segment-size", &segment_size) &&
+           ctl_json_number(pool, "ready-size", &ready) && ready >= segment_size;
+}
+
+/* (transfer none): of those of the options that fit one which has a segment
+ * ready, else one which has not; NULL with an error. */
+static const char *choose_pool(const Peer *peer, const json_t *pools,
+                               const HookBlock *block, guint64 page_size,
+                               GError **error)
+{
+    const char *found = NULL;
+
+    for (char **id = peer->options->pools; id && *id; id++) {
+        const json_t *pool = ctl_json_find(pools, "id", *id);
+
+        if (pool && fits(pool, block, page_size)) {
+            if (is_ready(pool)) {
+                return *id;
+            }
+            found = found ? found : *id;
+        }
+    }
+    if (!found) {
+        hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
+                    "hostmemd has neither a backend '%s' nor a pool, of those "
+                    "that --pool names, with segments of %" G_GUINT64_FORMAT
+                    " MiB in pages of %" G_GUINT64_FORMAT " KiB",
+                    block->own_id, (block->size + (1 << 20) - 1) >> 20,
+                    page_size >> 10);
+    }
+    return found;
+}
+
+/* How libvirt's modes are called here; NULL: it says nothing of pages. */
+static const char *policy_of(const HookNumatune *numatune)
+{
+    static const char *const rows[][2] = {{"strict", "bind"},
+                                          {"preferred", "preferred"},
+                                          {"interleave", "interleave"}};
+
+    for (guint i = 0; numatune->nodeset && i < G_N_ELEMENTS(rows); i++) {
+        if (g_str_equal(numatune->mode ? numatune->mode : "strict",
+                        rows[i][0])) {
+            return rows[i][1];
+        }
+    }
+    return NULL;
+}
+
+static gboolean add_nodes(json_t *object, const HookNumatune *numatune,
+                          GError **error)
+{
+    const char *policy = policy_of(numatune);
+    gboolean ids[HOOK_IDS_MAX];
+    json_t *nodes;
+
+    if (!policy) {
+        return TRUE;
+    }
+    if (!hook_nodeset_parse(numatune->nodeset, ids, error)) {
+        return FALSE;
+    }
+    nodes = json_array();
+    for (guint i = 0; i < HOOK_IDS_MAX; i++) {
+        if (ids[i]) {
+            json_array_append_new(nodes, json_integer(i));
+        }
+    }
+    json_object_set_new(object, "host-nodes", nodes);
+    json_object_set_new(object, "policy", json_string(policy));
+    return TRUE;
+}
+
+static json_t *describe(const HookBlock *block, const HookOwner *owner,
+                        const char *pool, guint64 page_size)
+{
+    g_autofree char *whose = g_strdup_printf("%u:%u", owner->uid, owner->gid);
+    gboolean huge = page_size > (guint64)sysconf(_SC_PAGESIZE);
+    json_t *object = json_pack(
+        "{s:s,s:s,s:I,s:s,s:s,s:s,s:b}", "qom-type",
+        huge ? "memory-backend-memfd" : "memory-backend-ram", "id", block->id,
+        "size", (json_int_t)block->size, "pool", pool, "export-path",
+        block->path, "export-owner", whose, "share", TRUE);
+
+    if (huge) {
+        json_object_set_new(object, "hugetlb", json_true());
+        json_object_set_new(object, "hugetlbsize",
+                            json_integer((json_int_t)page_size));
+        json_object_set_new(object, "seal", json_false());
+    }
+    return object;
+}
+
+static gboolean borrow(const Peer *peer, const json_t *pools,
+                       const HookBlock *block, const HookOwner *owner,
+                       GError **error)
+{
+    guint64 page_size = hook_place_page_size(block, error);
+    const char *pool =
+        page_size ? choose_pool(peer, pools, block, page_size, error) : NULL;
+    json_auto_t *object = NULL;
+    json_auto_t *answer = NULL;
+
+    if (!pool) {
+        return FALSE;
+    }
+    object = describe(block, owner, pool, page_size);
+    /* One that is there is of a domain that is gone: this one does not run. */
+    if (!add_nodes(object, block->numatune, error) ||
+        !delete (peer, block->id, error)) {
+        return FALSE;
+    }
+    answer = call(peer, "object-add", g_steal_pointer(&object), error);
+    return answer != NULL;
+}
+
+/* Before the start */
+
+static gboolean place(const Peer *peer, const json_t *pools, const char *file,
+                      const HookBlock *block, GError **error)
+{
+    GError *why = NULL;
+    HookOwner owner;
+
+    if (!hook_place_open(peer->options, peer->domain, block, &owner, error)) {
+        return FALSE;
+    }
+    if (hook_place_has(block, &why)) {
+        return TRUE;
+    }
+    if (why) {
+        g_propagate_error(error, why);
+        return FALSE;
+    }
+    return file ? hook_place_move(block, file, &owner, error)
+                : borrow(peer, pools, block, &owner, error);
+}
+
+gboolean hook_memory_prepare(const HookOptions *options,
+                             const HookDomain *domain, GPtrArray *blocks,
+                             gboolean *begun, GCancellable *cancellable,
+                             GError **error)
+{
+    g_autoptr(HostmemQmpClient) client =
+        open_client(options, cancellable, error);
+    const Peer peer = {options, domain, client, cancellable};
+    g_autoptr(GPtrArray) files = NULL;
+    json_auto_t *pools = NULL;
+
+    if (!client) {
+        return FALSE;
+    }
+    files = find_all_own(&peer, blocks, error);
+    pools =
+        files ? call(&peer, "query-memory-pools", json_object(), error) : NULL;
+    for (guint i = 0; pools && i < blocks->len; i++) {
+        const char *file = files->len ? g_ptr_array_index(files, i) : NULL;
+
+        *begun = TRUE;
+        if (!place(&peer, pools, file, g_ptr_array_index(blocks, i), error)) {
+            return FALSE;
+        }
+    }
+    return pools != NULL;
+}
+
+static gboolean undo(const Peer *peer, const HookBlock *block, GError **error)
+{
+    g_autofree char *file = find_own(peer, block, NULL);
+
+    if (file) {
+        hook_place_move_back(block, file);
+    }
+    return delete (peer, block->id, error);
+}
+
+gboolean hook_memory_undo(const HookOptions *options, GPtrArray *blocks,
+                          GCancellable *cancellable, GError **error)
+{
+    g_autoptr(HostmemQmpClient) client =
+        open_client(options, cancellable, error);
+    const Peer peer = {options, NULL, client, cancellable};
+    gboolean ok = client != NULL;
+
+    for (guint i = 0; i < blocks->len; i++) {
+        const HookBlock *block = g_ptr_array_index(blocks, i);
+
+        ok = ok && undo(&peer, block, error);
+        hook_place_close(block);
+    }
+    return ok;
+}
+
+/* After the end */
+
+/* The domain has had it when its file is not where it was. */
+static gboolean release_own(const Peer *peer, const HookBlock *block,
+                            GError **error)
+{
+    g_autofree char *file = find_own(peer, block, NULL);
+    struct stat st;
+
+    return !file || lstat(file, &st) == 0 ||
+           delete (peer, block->own_id, error);
+}
+
+gboolean hook_memory_release(const HookOptions *options, GPtrArray *blocks,
+                             GCancellable *cancellable, GError **error)
+{
+    g_autoptr(HostmemQmpClient) client =
+        open_client(options, cancellable, error);
+    const Peer peer = {options, NULL, client, cancellable};
+
+    for (guint i = 0; client && i < blocks->len; i++) {
+        const HookBlock *block = g_ptr_array_index(blocks, i);
+
+        if (!release_own(&peer, block, error) ||
+            !delete (&peer, block->id, error)) {
+            return FALSE;
+        }
+    }
+    return client != NULL;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation
+ *
+ * libvirt's folder for all domains belongs to the user of QEMU, so that a QEMU
+ * can put anything there, above all links.  Nothing is followed there: folders
+ * are opened as what they must be, and all else happens in what was opened.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "libvirt-hook.h"
+
+typedef int HookFd;
+
+static void hook_fd_close(HookFd *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HookFd, hook_fd_close)
+
+static gboolean refuse_errno(GError **error, const char *path)
+{
+    int err = errno;
+
+    return hook_refuse(error,
+                       err == ENOENT ? HOSTMEM_ERROR_NOT_FOUND
+                       : err == EACCES || err == EPERM
+                           ? HOSTMEM_ERROR_PERMISSION
+                           : HOSTMEM_ERROR_SYSTEM,
+                       "%s: %s", path, g_strerror(err));
+}
+
+/* hugetlbfs */
+
+static void add_mount(GArray *mounts, const char *folder)
+{
+    HookMount mount = {0};
+    struct statfs fs;
+
+    if (statfs(folder, &fs) == 0 && (guint)fs.f_type == HUGETLBFS_MAGIC) {
+        mount.page_size = (guint64)fs.f_bsize;
+        mount.folder = g_strdup(folder);
+        g_array_append_val(mounts, mount);
+    }
+}
+
+static void add_mounted(GArray *mounts)
+{
+    FILE *table = setmntent("/proc/mounts", "re");
+    struct mntent *entry;
+
+    while (table && (entry = getmntent(table))) {
+        if (g_str_equal(entry->mnt_type, "hugetlbfs")) {
+            add_mount(mounts, entry->mnt_dir);
+        }
+    }
+    if (table) {
+        endmntent(table);
+    }
+}
+
+static void clear_mount(gpointer data)
+{
+    g_free(((HookMount *)data)->folder);
+}
+
+GArray *hook_place_find_mounts(char **folders)
+{
+    GArray *mounts = g_array_new(FALSE, FALSE, sizeof(HookMount));
+
+    g_array_set_clear_func(mounts, clear_mount);
+    for (char **folder = folders; folder && *folder; folder++) {
+        add_mount(mounts, *folder);
+    }
+    if (!folders) {
+        add_mounted(mounts);
+    }
+    return mounts;
+}
+
+guint64 hook_place_huge_page_size(void)
+{
+    g_autofree char *text = NULL;
+    const char *line;
+
+    if (!g_file_get_contents("/proc/meminfo", &text, NULL, NULL)) {
+        return 0;
+    }
+    line = strstr(text, "\nHugepagesize:");
+    return line ? g_ascii_strtoull(strchr(line, ':') + 1, NULL, 10) << 10 : 0;
+}
+
+/* Folders */
+
+/* -1 with an error. */
+static int open_base(const HookBlock *block, GError **error)
+{
+    int fd = open(block->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 && errno == ENOENT) {
+        hook_refuse(
+            error, HOSTMEM_ERROR_NOT_FOUND,
+            "libvirt has no folder %s: is this the memory_backing_dir or "
+            "hugetlbfs_mount of its qemu.conf?",
+            block->base);
+    } else if (fd < 0) {
+        refuse_errno(error, block->base);
+    }
+    return fd;
+}
+
+/* The folder that the file of a block is in; -1 with an error. */
+static int open_folder(const HookBlock *block, GError **error)
+{
+    g_auto(HookFd) base = open_base(block, error);
+    g_autofree char *name = NULL;
+    int fd;
+
+    if (base < 0 || !block->folder) {
+        fd = base;
+        base = -1;
+        return fd;
+    }
+    name = g_path_get_basename(block->folder);
+    fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        refuse_errno(error, block->folder);
+    }
+    return fd;
+}
+
+/* "+UID:+GID", as libvirt writes it. */
+static gboolean parse_label(const char *text, HookOwner *owner, GError **error)
+{
+    g_auto(GStrv) ids = g_strsplit(text, ":", 2);
+    guint64 uid, gid;
+
+    if (!ids[0] || ids[0][0] != '+' || !ids[1] || ids[1][0] != '+' ||
+        !g_ascii_string_to_unsigned(ids[0] + 1, 10, 0, G_MAXUINT32 - 1, &uid,
+                                    NULL) ||
+        !g_ascii_string_to_unsigned(ids[1] + 1, 10, 0, G_MAXUINT32 - 1, &gid,
+                                    NULL)) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "the owner '%s' of the domain is not of the form "
+                           "+UID:+GID",
+                           text);
+    }
+    *owner = (HookOwner){(uid_t)uid, (gid_t)gid};
+    return TRUE;
+}
+
+static gboolean look_up(const char *name, HookOwner *owner)
+{
+    const struct passwd *entry = getpwnam(name);
+
+    if (entry) {
+        *owner = (HookOwner){entry->pw_uid, entry->pw_gid};
+    }
+    return entry != NULL;
+}
+
+/* libvirt gives its folder to the user of QEMU; but a tmpfs that was mounted
+ * there since then belongs to root. */
+static gboolean find_usual_owner(int base, const char *path, HookOwner *owner,
+                                 GError **error)
+{
+    struct stat st;
+
+    if (fstat(base, &st) < 0) {
+        return refuse_errno(error, path);
+    }
+    *owner = (HookOwner){st.st_uid, st.st_gid};
+    if (st.st_uid == 0 && !look_up("libvirt-qemu", owner)) {
+        look_up("qemu", owner);
+    }
+    return TRUE;
+}
+
+static gboolean find_owner(const HookOptions *options, const HookDomain *domain,
+                           int base, const char *path, HookOwner *owner,
+                           GError **error)
+{
+    if (domain->owner && *domain->owner) {
+        return parse_label(domain->owner, owner, error);
+    }
+    if (options->owner) {
+        return look_up(options->owner, owner) ||
+               hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
+                           "there is no user '%s'", options->owner);
+    }
+    return find_usual_owner(base, path, owner, error);
+}
+
+/* As libvirt would; it takes one that is there as it is. */
+static gboolean make_folder(int base, const HookBlock *block,
+                            const HookOwner *owner, GError **error)
+{
+    g_autofree char *name = g_path_get_basename(block->folder);
+    gboolean made = mkdirat(base, name, 0700) == 0;
+    g_auto(HookFd) fd = -1;
+    struct stat st;
+
+    if (!made && errno != EEXIST) {
+        return refuse_errno(error, block->folder);
+    }
+    fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 ||
+        (made && fchown(fd, owner->uid, owner->gid) < 0)) {
+        return refuse_errno(error, block->folder);
+    }
+    return made || st.st_uid == owner->uid || st.st_uid == 0 ||
+           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                       "%s is a folder of somebody else", block->folder);
+}
+
+gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
+                         const HookBlock *block, HookOwner *owner,
+                         GError **error)
+{
+    g_auto(HookFd) base = open_base(block, error);
+
+    return base >= 0 &&
+           find_owner(options, domain, base, block->base, owner, error) &&
+           (!block->folder || make_folder(base, block, owner, error));
+}
+
+void hook_place_close(const HookBlock *block)
+{
+    g_auto(HookFd) base = open_base(block, NULL);
+    g_autofree char *name = NULL;
+
+    if (base >= 0 && block->folder) {
+        name = g_path_get_basename(block->folder);
+        unlinkat(base, name, AT_REMOVEDIR);
+    }
+}
+
+guint64 hook_place_page_size(const HookBlock *block, GError **error)
+{
+    struct statfs fs;
+
+    if (statfs(block->base, &fs) < 0) {
+        refuse_errno(error, block->base);
+        return 0;
+    }
+    return (guint64)fs.f_bsize;
+}
+
+/* Files */
+
+gboolean hook_place_has(const HookBlock *block, GError **error)
+{
+    g_auto(HookFd) folder = open_folder(block, error);
+    g_autofree char *name = g_path_get_basename(block->path);
+    struct stat st;
+
+    if (folder < 0) {
+        return FALSE;
+    }
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno != ENOENT && refuse_errno(error, block->path);
+    }
+    return (S_ISREG(st.st_mode) && (guint64)st.st_size >= block->size) ||
+           hook_refuse(error, HOSTMEM_ERROR_EXISTS,
+                       "%s is there already, and no memory of this size",
+                       block->path);
+}
+
+/* The file at @path, for a look and for its owner; -1 with an error. */
+static int open_memory(const HookBlock *block, const char *path, GError **error)
+{
+    g_auto(HookFd) fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    int found;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        refuse_errno(error, path);
+        return -1;
+    }
+    if (!S_ISREG(st.st_mode) || (guint64)st.st_size != block->size) {
+        hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                    "%s has %" G_GINT64_FORMAT
+                    " bytes, and %s of the domain %" G_GUINT64_FORMAT,
+                    path, (gint64)st.st_size, block->name, block->size);
+        return -1;
+    }
+    found = fd;
+    fd = -1;
+    return found;
+}
+
+gboolean hook_place_move(const HookBlock *block, const char *path,
+                         const HookOwner *owner, GError **error)
+{
+    g_auto(HookFd) folder = open_folder(block, error);
+    g_auto(HookFd) memory = folder < 0 ? -1 : open_memory(block, path, error);
+    g_autofree char *name = g_path_get_basename(block->path);
+
+    if (memory < 0) {
+        return FALSE;
+    }
+    if (fchownat(memory, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0) {
+        return refuse_errno(error, path);
+    }
+    if (renameat2(AT_FDCWD, path, folder, name, RENAME_NOREPLACE) == 0) {
+        return TRUE;
+    }
+    if (errno == EXDEV) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "%s is on another filesystem than %s", path,
+                           block->base);
+    }
+    return hook_refuse(error, HOSTMEM_ERROR_SYSTEM, "cannot move %s to %s: %s",
+                       path, block->path, g_strerror(errno));
+}
+
+void hook_place_move_back(const HookBlock *block, const char *path)
+{
+    g_auto(HookFd) folder = open_folder(block, NULL);
+    g_autofree char *name = g_path_get_basename(block->path);
+
+    if (folder >= 0) {
+        renameat2(folder, name, AT_FDCWD, path, RENAME_NOREPLACE);
+    }
+}
+
+/* Leftovers */
+
+/* "12-NAME", as the domain's runs have had. */
+static gboolean is_entry(const HookDomain *domain, const char *name)
+{
+    gsize digits = strspn(name, "0123456789");
+    const char *rest = name + digits + 1;
+    glong length = 0;
+
+    if (!digits || name[digits] != '-' || !g_utf8_validate(rest, -1, NULL)) {
+        return FALSE;
+    }
+    length = g_utf8_strlen(rest, -1);
+    return g_str_has_prefix(domain->name, rest) &&
+           length == MIN(HOOK_SHORT_NAME, g_utf8_strlen(domain->name, -1));
+}
+
+/* A lease for writing is given to the only one who has it open. */
+static void remove_unused(int base, const char *name)
+{
+    g_auto(HookFd) fd =
+        openat(base, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        fcntl(fd, F_SETLEASE, F_WRLCK) == 0) {
+        unlinkat(base, name, 0);
+    }
+}
+
+void hook_place_sweep(const HookDomain *domain, const HookBlock *block)
+{
+    g_autoptr(GDir) dir = NULL;
+    g_auto(HookFd) base = -1;
+    const char *name;
+
+    if (!block->page_size) {
+        return; /* libvirt removes the folder and all in it */
+    }
+    base = open_base(block, NULL);
+    dir = base < 0 ? NULL : g_dir_open(block->base, 0, NULL);
+    while (dir && (name = g_dir_read_name(dir))) {
+        if (is_entry(domain, name)) {
+            remove_unused(base, name);
+        }
+    }
+}
