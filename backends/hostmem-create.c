@@ -45,6 +45,24 @@ static gboolean check_size(HostmemBackend *self, GError **error)
     return TRUE;
 }
 
+/* Where a guest would have it; a range of signed 64 bits does not wrap. */
+static gboolean check_guest(HostmemBackend *self, GError **error)
+{
+    if (self->guest_addr < HM_GUEST_UNSAID ||
+        self->guest_addr > G_MAXINT64 - (gint64)self->size) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "Parameter 'guest-addr' expects an address, and "
+                            "all of the memory behind it below 2^63, or -1");
+    }
+    if (self->guest_node < HM_GUEST_UNSAID || self->guest_node > G_MAXUINT32) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "Parameter 'guest-node' expects a number from 0 "
+                            "to %u, or -1",
+                            G_MAXUINT32);
+    }
+    return TRUE;
+}
+
 static gboolean check_policy(HostmemBackend *self, const HmIdset *nodes,
                              GError **error)
 {
@@ -120,7 +138,8 @@ static gboolean check(HostmemBackend *self,
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                             "'prealloc=on' and 'reserve=off' are incompatible");
     }
-    return check_size(self, error) && check_nodes(self, error) &&
+    return check_size(self, error) && check_guest(self, error) &&
+           check_nodes(self, error) &&
            HOSTMEM_BACKEND_GET_CLASS(self)->check(self, error) &&
            hm_backend_check_export(self, error);
 }

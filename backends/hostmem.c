@@ -239,6 +239,22 @@ static const HmProp backend_props[] = {
                        "or by descriptor",
     },
     {
+        .name = "guest-addr",
+        .kind = HM_PROP_INT64,
+        .offset = HM_PROP_FIELD(HostmemBackend, guest_addr),
+        .def = (guint64)HM_GUEST_UNSAID,
+        .description = "Guest physical address of the memory, for device trees "
+                       "(-1: not said)",
+    },
+    {
+        .name = "guest-node",
+        .kind = HM_PROP_INT64,
+        .offset = HM_PROP_FIELD(HostmemBackend, guest_node),
+        .def = (guint64)HM_GUEST_UNSAID,
+        .description = "NUMA node of the guest that the memory belongs to, for "
+                       "device trees (-1: not said)",
+    },
+    {
         .name = "populated-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
@@ -454,6 +470,20 @@ guint64 hostmem_backend_get_size(HostmemBackend *self)
     g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
 
     return self->size;
+}
+
+gint64 hostmem_backend_get_guest_address(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), HM_GUEST_UNSAID);
+
+    return self->guest_addr;
+}
+
+gint64 hostmem_backend_get_guest_node(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), HM_GUEST_UNSAID);
+
+    return self->guest_node;
 }
 
 gsize hostmem_backend_get_page_size(HostmemBackend *self)

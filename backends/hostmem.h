@@ -65,6 +65,8 @@ struct _HostmemBackend {
     gboolean canonical_path;
     char *export_path;
     char *export_owner;
+    gint64 guest_addr;            /* -1: not said */
+    gint64 guest_node;            /* -1: not said */
     HostmemExportDir *export_dir; /* (nullable): of the registry; constant */
     GObject *pool;                /* (nullable): HostmemMemoryPool */
 
@@ -97,6 +99,9 @@ struct _HostmemBackend {
     gint64 started_us;
     HostmemJob *job; /* (nullable): the last one; changed under change_lock */
 };
+
+/** "guest-addr" or "guest-node" was not given. */
+#define HM_GUEST_UNSAID (-1)
 
 /* What differs between the types. */
 struct _HostmemBackendClass {

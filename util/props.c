@@ -188,8 +188,8 @@ static GParamSpec *make_pspec(const HmProp *row)
                                    row->max ? row->max : G_MAXUINT64, row->def,
                                    flags);
     case HM_PROP_INT64:
-        return g_param_spec_int64(name, name, blurb, G_MININT64, G_MAXINT64, 0,
-                                  flags);
+        return g_param_spec_int64(name, name, blurb, G_MININT64, G_MAXINT64,
+                                  (gint64)row->def, flags);
     case HM_PROP_STRING:
     case HM_PROP_IDS:
         return g_param_spec_string(name, name, blurb, NULL, flags);

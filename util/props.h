@@ -50,7 +50,7 @@ struct HmProp {
     HmPropKind kind;
     guint flags;
     gsize offset;          /* of the field; unused with READ_ONLY and @get */
-    guint64 def;           /* default: BOOL, UINT32, SIZE, ENUM */
+    guint64 def;           /* default: BOOL, UINT32, SIZE, INT64, ENUM */
     guint64 max;           /* UINT32, SIZE, each of IDS; 0: of the type */
     GType (*type)(void);   /* ENUM and LINK */
     const char *type_name; /* QOM's, "link<...>" too; NULL: that of the kind */

@@ -115,6 +115,12 @@ gpointer hostmem_backend_get_host_addr(HostmemBackend *self);
 /** Returns: bytes, never 0, as the "size" property was given. */
 guint64 hostmem_backend_get_size(HostmemBackend *self);
 
+/** Returns: guest physical address, the "guest-addr" that was given; or -1 */
+gint64 hostmem_backend_get_guest_address(HostmemBackend *self);
+
+/** Returns: NUMA node of the guest, the "guest-node" that was given; or -1 */
+gint64 hostmem_backend_get_guest_node(HostmemBackend *self);
+
 /**
  * Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB...; 0 before
  * creation is complete.  Ranges are multiples of it.  Transparent huge pages

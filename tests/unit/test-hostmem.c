@@ -169,6 +169,41 @@ static void test_bad_sizes_of_gobject(void)
     g_assert_cmpuint(hm_fake_count(HM_FAKE_MAP), ==, 0);
 }
 
+static void test_where_a_guest_has_it(void)
+{
+    g_autoptr(HostmemBackend) plain =
+        hm_test_make("memory-backend-ram,id=m0,size=1M");
+    g_autoptr(HostmemBackend) placed = hm_test_make(
+        "memory-backend-ram,id=m0,size=1M,guest-addr=0x140000000,guest-node=2");
+
+    hm_test_assert_reads(plain, "guest-addr", "-1");
+    hm_test_assert_reads(plain, "guest-node", "-1");
+    g_assert_cmpint(hostmem_backend_get_guest_address(plain), ==, -1);
+    g_assert_cmpint(hostmem_backend_get_guest_node(plain), ==, -1);
+    hm_test_assert_reads(placed, "guest-addr", "5368709120");
+    g_assert_cmpint(hostmem_backend_get_guest_address(placed), ==,
+                    5 * (gint64)HM_GIB);
+    g_assert_cmpint(hostmem_backend_get_guest_node(placed), ==, 2);
+}
+
+static void test_where_no_guest_has_it(void)
+{
+    static const char *const wrong[][2] = {
+        {"guest-addr=-2", "Parameter 'guest-addr' expects an address"},
+        {"guest-addr=0x7ffffffffff00001", "behind it below 2^63"},
+        {"guest-node=-2", "Parameter 'guest-node' expects a number from 0 to"},
+        {"guest-node=4294967296", "4294967295, or -1"},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autofree char *options =
+            g_strconcat("memory-backend-ram,id=m0,size=1M,", wrong[i][0], NULL);
+
+        hm_test_assert_make_fails(options, HOSTMEM_ERROR_INVALID, wrong[i][1]);
+    }
+    g_assert_cmpuint(hm_fake_count(HM_FAKE_MAP), ==, 0);
+}
+
 static void test_no_address_space(void)
 {
     hm_fake_fail(HM_FAKE_MAP, 1, ENOMEM);
@@ -352,6 +387,8 @@ static const HmTest tests[] = {
     {"/hostmem/share-without-memfd", test_share_without_memfd},
     {"/hostmem/bad-sizes", test_bad_sizes},
     {"/hostmem/bad-sizes-of-gobject", test_bad_sizes_of_gobject},
+    {"/hostmem/where-a-guest-has-it", test_where_a_guest_has_it},
+    {"/hostmem/where-no-guest-has-it", test_where_no_guest_has_it},
     {"/hostmem/no-address-space", test_no_address_space},
     {"/hostmem/prealloc-without-reserve", test_prealloc_without_reserve},
     {"/hostmem/reserve-off", test_reserve_off},
