@@ -368,6 +368,56 @@ HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
                    : NULL;
 }
 
+/* Two tables at once: of whoever has keys beside the object's. */
+typedef struct {
+    HmObjectSpec *spec;
+    const HmProp *rows;
+    gsize n;
+} Mixture;
+
+static const HmProp *find_mixed(const char *key, gpointer data)
+{
+    const Mixture *mixture = data;
+
+    for (gsize i = 0; i < mixture->n; i++) {
+        if (g_str_equal(mixture->rows[i].name, key)) {
+            return &mixture->rows[i];
+        }
+    }
+    return find_row(key, mixture->spec);
+}
+
+static json_t *parse_mixed(const char *text, const HmProp *rows, gsize n,
+                           const char *default_type, GError **error)
+{
+    g_autoptr(HmKeyval) keyval = hm_keyval_parse(text, rows[0].name, error);
+    const char *name =
+        keyval ? hm_keyval_get(keyval, type_rows[HM_SPEC_OBJECT].name) : NULL;
+    const HmObjectType *type =
+        keyval ? find_object_type(name ? name : default_type, error) : NULL;
+    g_autoptr(HmObjectSpec) spec = NULL;
+
+    if (!type) {
+        return NULL;
+    }
+    spec = spec_new(HM_SPEC_OBJECT, type);
+    Mixture mixture = {spec, rows, n};
+    return hm_keyval_to_json(keyval, find_mixed, &mixture, error);
+}
+
+json_t *hm_object_spec_parse_with(const char *text, const HmProp *rows, gsize n,
+                                  const char *type, GError **error)
+{
+    const char *key = type_rows[HM_SPEC_OBJECT].name;
+    json_t *options = *text == '{' ? hm_json_parse(text, strlen(text), error)
+                                   : parse_mixed(text, rows, n, type, error);
+
+    if (options && !json_object_get(options, key)) {
+        json_object_set_new(options, key, json_string(type));
+    }
+    return options;
+}
+
 static char *text_to_json(HmSpecKind kind, const char *text, GError **error)
 {
     json_auto_t *options = hm_object_spec_parse(kind, text, error);

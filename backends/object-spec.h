@@ -31,6 +31,15 @@ HmObjectSpec *hm_object_spec_from_text(HmSpecKind kind, const char *text,
 /** (transfer full): the JSON that a text stands for, not checked as a whole;
  * NULL with %HOSTMEM_ERROR_INVALID. */
 json_t *hm_object_spec_parse(HmSpecKind kind, const char *text, GError **error);
+/**
+ * hm_object_spec_parse_with: the same of an object, and of keys of another
+ * kind beside its own.
+ * @rows: of those; the first one's key may be left out, as "qom-type" of an
+ *     `-object`
+ * @type: "qom-type" when not given
+ */
+json_t *hm_object_spec_parse_with(const char *text, const HmProp *rows, gsize n,
+                                  const char *type, GError **error);
 void hm_object_spec_free(HmObjectSpec *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmObjectSpec, hm_object_spec_free)
 

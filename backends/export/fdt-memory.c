@@ -4,6 +4,7 @@
 #include "util/error.h"
 
 #define NODE_NAME_SIZE 64
+#define NUMA_PROPERTY  "numa-node-id"
 
 /* A range and the node it comes from. */
 typedef struct {
@@ -35,26 +36,44 @@ static gboolean is_memory(const void *blob, int node)
            is_enabled(blob, node);
 }
 
-static gint64 numa_node_of(const void *blob, int node)
+static gboolean read_numa_node(const void *blob, int node, gint64 *numa_node,
+                               GError **error)
 {
     int length;
-    const fdt32_t *id = fdt_getprop(blob, node, "numa-node-id", &length);
+    const fdt32_t *id = fdt_getprop(blob, node, NUMA_PROPERTY, &length);
+    g_autofree char *path = NULL;
+    g_autofree char *quoted = NULL;
 
-    return id && length == sizeof(*id) ? (gint64)fdt32_ld(id)
-                                       : HOSTMEM_FDT_NO_NODE;
+    *numa_node = HOSTMEM_FDT_NO_NODE;
+    if (!id) {
+        return TRUE;
+    }
+    if (length == sizeof(*id)) {
+        *numa_node = fdt32_ld(id);
+        return TRUE;
+    }
+    path = hm_fdt_path(blob, node);
+    quoted = hm_error_quote(path);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "device tree: \"" NUMA_PROPERTY
+                        "\" of %s has %d bytes, not those of one cell",
+                        quoted, length);
 }
 
 static gboolean collect(HostmemFdt *self, int node, GArray *all, GError **error)
 {
     g_autoptr(GArray) ranges =
         hm_fdt_read_reg(self->blob, node, &self->cells, error);
-    gint64 numa_node = numa_node_of(self->blob, node);
+    gint64 numa_node;
 
-    for (guint i = 0; ranges && i < ranges->len; i++) {
+    if (!ranges || !read_numa_node(self->blob, node, &numa_node, error)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < ranges->len; i++) {
         Found found = {g_array_index(ranges, HmRange, i), numa_node, node};
         g_array_append_val(all, found);
     }
-    return ranges != NULL;
+    return TRUE;
 }
 
 static int by_address(gconstpointer a, gconstpointer b)
@@ -142,7 +161,7 @@ static int add_memory_node(void *blob, gconstpointer data)
     int err = node < 0 ? node : 0;
 
     if (!err && new->numa_node != HOSTMEM_FDT_NO_NODE) {
-        err = fdt_setprop_u32(blob, node, "numa-node-id",
+        err = fdt_setprop_u32(blob, node, NUMA_PROPERTY,
                               (guint32) new->numa_node);
     }
     if (!err) {
@@ -152,25 +171,27 @@ static int add_memory_node(void *blob, gconstpointer data)
     return err ? err : fdt_setprop_string(blob, node, "device_type", "memory");
 }
 
-static gboolean check_free(const void *blob, GArray *all, const HmRange *range,
-                           GError **error)
+gboolean hm_fdt_check_no_memory(HostmemFdt *self, const char *what,
+                                const HmRange *range, GError **error)
 {
+    g_autoptr(GArray) all = find_memory(self, error);
     HmRange common;
 
-    for (guint i = 0; i < all->len; i++) {
+    for (guint i = 0; all && i < all->len; i++) {
         const Found *found = &g_array_index(all, Found, i);
 
         if (hm_range_intersect(&found->range, range, &common)) {
-            g_autofree char *path = hm_fdt_path(blob, found->node);
+            g_autofree char *path = hm_fdt_path(self->blob, found->node);
             g_autofree char *quoted = hm_error_quote(path);
             return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                                "device tree: memory of 0x%" G_GINT64_MODIFIER
+                                "device tree: %s of 0x%" G_GINT64_MODIFIER
                                 "x bytes at 0x%" G_GINT64_MODIFIER
-                                "x overlaps %s",
-                                range->length, range->offset, quoted);
+                                "x overlaps %s at 0x%" G_GINT64_MODIFIER "x",
+                                what, range->length, range->offset, quoted,
+                                common.offset);
         }
     }
-    return TRUE;
+    return all != NULL;
 }
 
 static gboolean check_name(HostmemFdt *self, const char *name, GError **error)
@@ -178,29 +199,54 @@ static gboolean check_name(HostmemFdt *self, const char *name, GError **error)
     if (fdt_subnode_offset(self->blob, 0, name) < 0) {
         return TRUE;
     }
-    return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                        "device tree: there is a node /%s, which is no memory",
-                        name);
+    return hm_set_error(
+        error, HOSTMEM_ERROR_EXISTS,
+        "device tree: there is a node /%s, which is disabled or "
+        "no memory",
+        name);
 }
 
 gboolean hostmem_fdt_add_memory(HostmemFdt *self,
                                 const HostmemFdtMemory *memory, GError **error)
 {
-    g_autoptr(GArray) all = find_memory(self, error);
     char name[NODE_NAME_SIZE];
     Addition new = {&self->cells, name, {0, 0}, memory->node};
 
     g_return_val_if_fail(memory->node >= HOSTMEM_FDT_NO_NODE &&
                              memory->node <= G_MAXUINT32,
                          FALSE);
-    if (!all ||
-        !hm_fdt_check_range(self, "memory", memory->base, memory->size,
+    if (!hm_fdt_check_range(self, "memory", memory->base, memory->size,
                             &new.range, error) ||
-        !check_free(self->blob, all, &new.range, error)) {
+        !hm_fdt_check_no_memory(self, "memory", &new.range, error)) {
         return FALSE;
     }
     g_snprintf(name, sizeof(name), "memory@%" G_GINT64_MODIFIER "x",
                memory->base);
     return check_name(self, name, error) &&
            hm_fdt_change(self, add_memory_node, &new, error);
+}
+
+/* Removing */
+
+/* A HmFdtChange; NOPs take the place of a node, so that nothing moves however
+ * many there are. */
+static int blank_memory_nodes(void *blob, G_GNUC_UNUSED gconstpointer data)
+{
+    int node = fdt_first_subnode(blob, 0);
+    int err = 0;
+
+    while (!err && node >= 0) {
+        int next = fdt_next_subnode(blob, node);
+
+        if (is_memory(blob, node)) {
+            err = fdt_nop_node(blob, node);
+        }
+        node = next;
+    }
+    return err;
+}
+
+gboolean hostmem_fdt_remove_memory(HostmemFdt *self, GError **error)
+{
+    return hm_fdt_change(self, blank_memory_nodes, NULL, error);
 }

@@ -7,6 +7,7 @@
 #define DISTANCE_NAME     "distance-map"
 #define DISTANCE_PROPERTY "distance-matrix"
 #define DISTANCE_TYPE     "numa-distance-map-v1"
+#define TRANSPORT_TYPE    "virtio,mmio"
 
 #define NODE_NAME_SIZE    64
 #define MAX_NAME          31 /* of a node, without its address */
@@ -51,22 +52,30 @@ static int add_reserved_node(void *blob, gconstpointer data)
                                         new->range.offset, new->range.length);
 }
 
-/* A child without "reg" is placed by the guest's kernel. */
-static gboolean overlaps_reserved(const void *blob, int node,
-                                  const HmFdtCells *cells, const HmRange *range,
-                                  gboolean *overlaps, GError **error)
+static gboolean set_taken(GError **error, const void *blob, int node,
+                          guint64 at)
 {
-    g_autoptr(GArray) ranges = NULL;
+    g_autofree char *path = hm_fdt_path(blob, node);
+    g_autofree char *quoted = hm_error_quote(path);
+
+    return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                        "device tree: %s has the addresses from "
+                        "0x%" G_GINT64_MODIFIER "x on already",
+                        quoted, at);
+}
+
+/* Whether no range of "reg" is in @range. */
+static gboolean check_apart(const void *blob, int node, const HmFdtCells *cells,
+                            const HmRange *range, GError **error)
+{
+    g_autoptr(GArray) ranges = hm_fdt_read_reg(blob, node, cells, error);
     HmRange common;
 
-    *overlaps = FALSE;
-    if (!fdt_getprop(blob, node, "reg", NULL)) {
-        return TRUE;
-    }
-    ranges = hm_fdt_read_reg(blob, node, cells, error);
     for (guint i = 0; ranges && i < ranges->len; i++) {
-        *overlaps |= hm_range_intersect(&g_array_index(ranges, HmRange, i),
-                                        range, &common);
+        if (hm_range_intersect(&g_array_index(ranges, HmRange, i), range,
+                               &common)) {
+            return set_taken(error, blob, node, common.offset);
+        }
     }
     return ranges != NULL;
 }
@@ -75,7 +84,6 @@ static gboolean check_reserved(HostmemFdt *self, int parent,
                                const HmRange *range, GError **error)
 {
     HmFdtCells cells;
-    gboolean overlaps;
     int node;
 
     if (!hm_fdt_get_cells(self->blob, parent, &cells, error)) {
@@ -87,20 +95,12 @@ static gboolean check_reserved(HostmemFdt *self, int parent,
                             "device tree: the cells of /" RESERVED_NAME
                             " are not those of the root");
     }
+    /* A child without "reg" is placed by the guest's kernel. */
     fdt_for_each_subnode(node, self->blob, parent)
     {
-        if (!overlaps_reserved(self->blob, node, &cells, range, &overlaps,
-                               error)) {
+        if (fdt_getprop(self->blob, node, "reg", NULL) &&
+            !check_apart(self->blob, node, &cells, range, error)) {
             return FALSE;
-        }
-        if (overlaps) {
-            g_autofree char *path = hm_fdt_path(self->blob, node);
-            g_autofree char *quoted = hm_error_quote(path);
-            return hm_set_error(
-                error, HOSTMEM_ERROR_EXISTS,
-                "device tree: %s has addresses from 0x%" G_GINT64_MODIFIER
-                "x on already",
-                quoted, range->offset);
         }
     }
     return TRUE;
@@ -280,7 +280,7 @@ static int add_transport(void *blob, gconstpointer data)
                                 new->range.length);
     }
     return err ? err
-               : fdt_setprop_string(blob, node, "compatible", "virtio,mmio");
+               : fdt_setprop_string(blob, node, "compatible", TRANSPORT_TYPE);
 }
 
 /* Cells of an interrupt for children of the root; 0 without a controller. */
@@ -317,6 +317,22 @@ static gboolean check_interrupt(HostmemFdt *self, guint n_cells, GError **error)
     return TRUE;
 }
 
+/* Whether no other transport of the root has the registers. */
+static gboolean check_registers(HostmemFdt *self, const HmRange *range,
+                                GError **error)
+{
+    int node;
+
+    fdt_for_each_subnode(node, self->blob, 0)
+    {
+        if (!fdt_node_check_compatible(self->blob, node, TRANSPORT_TYPE) &&
+            !check_apart(self->blob, node, &self->cells, range, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean hostmem_fdt_add_virtio_mmio(HostmemFdt *self, guint64 base,
                                      guint64 size, const guint32 *interrupt,
                                      guint n_cells, GError **error)
@@ -327,6 +343,8 @@ gboolean hostmem_fdt_add_virtio_mmio(HostmemFdt *self, guint64 base,
     g_return_val_if_fail(interrupt || !n_cells, FALSE);
     if (!hm_fdt_check_range(self, "virtio_mmio", base, size, &new.range,
                             error) ||
+        !hm_fdt_check_no_memory(self, "virtio_mmio", &new.range, error) ||
+        !check_registers(self, &new.range, error) ||
         !check_interrupt(self, n_cells, error)) {
         return FALSE;
     }

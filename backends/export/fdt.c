@@ -192,6 +192,12 @@ gboolean hm_fdt_change(HostmemFdt *self, HmFdtChange change, gconstpointer data,
 
 /* From and to blobs */
 
+/* Of a place in the structure, where a hex editor finds it. */
+static guint byte_of(const void *blob, int offset)
+{
+    return fdt_off_dt_struct(blob) + (guint)offset;
+}
+
 static gboolean check_depth(const void *blob, GError **error)
 {
     int depth = 0;
@@ -200,11 +206,44 @@ static gboolean check_depth(const void *blob, GError **error)
         if (depth >= HM_FDT_MAX_DEPTH) {
             return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
                                 "device tree: it is deeper than %d nodes, at "
-                                "offset %d of the structure",
-                                HM_FDT_MAX_DEPTH, node);
+                                "byte %u",
+                                HM_FDT_MAX_DEPTH, byte_of(blob, node));
         }
     }
     return TRUE;
+}
+
+/* Whether a tag may stand there; *@depth counts the nodes that it is in. */
+static gboolean is_sound(const void *blob, guint32 tag, int offset, int *depth)
+{
+    const char *name;
+
+    switch (tag) {
+    case FDT_BEGIN_NODE:
+        return ++*depth < G_MAXINT;
+    case FDT_END_NODE:
+        return --*depth >= 0;
+    case FDT_PROP:
+        return fdt_getprop_by_offset(blob, offset, &name, NULL) != NULL;
+    default:
+        return TRUE;
+    }
+}
+
+/* Offset in the structure of what fdt_check_full() stumbles over. */
+static int find_flaw(const void *blob)
+{
+    int depth = 0;
+    int offset;
+    int next = 0;
+    guint32 tag;
+
+    do {
+        offset = next;
+        tag = fdt_next_tag(blob, offset, &next);
+    } while (next >= 0 && tag != FDT_END &&
+             is_sound(blob, tag, offset, &depth));
+    return offset;
 }
 
 /* What it says of its size; @blob may lie anywhere. */
@@ -240,12 +279,18 @@ static gboolean check_structure(const void *blob, GError **error)
 {
     int err = fdt_check_full(blob, fdt_totalsize(blob));
 
-    if (err) {
+    if (!err) {
+        return check_depth(blob, error);
+    }
+    if (fdt_check_header(blob) || fdt_num_mem_rsv(blob) < 0) {
         return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "device tree: it is malformed: %s",
+                            "device tree: it is malformed, in its header or "
+                            "its list of reservations: %s",
                             fdt_strerror(err));
     }
-    return check_depth(blob, error);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "device tree: it is malformed at byte %u: %s",
+                        byte_of(blob, find_flaw(blob)), fdt_strerror(err));
 }
 
 HostmemFdt *hostmem_fdt_parse(const void *blob, gsize size, GError **error)

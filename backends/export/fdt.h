@@ -3,11 +3,14 @@
 
 #include <hostmem/fdt.h>
 #include <libfdt.h>
+#include "backends/fdt-options.h"
 #include "util/range.h"
 
 /*
  * fdt.c checks a blob and changes it; fdt-memory.c knows the nodes of memory,
- * fdt-nodes.c the others.
+ * fdt-nodes.c the others; fdt-file.c has a tree in a file.  fdt-guest.c tells a
+ * tree of backends and devices, as fdt-dump.c does for a file; fdt-objects.c
+ * says which backends a tree asks for.
  */
 
 /** Linux gives up there as well. */
@@ -55,6 +58,16 @@ gboolean hm_fdt_get_cells(const void *blob, int node, HmFdtCells *cells,
 gboolean hm_fdt_check_range(HostmemFdt *self, const char *what, guint64 base,
                             guint64 size, HmRange *range, GError **error);
 
+/**
+ * hm_fdt_check_no_memory: is no memory node there?
+ * @what: for the message: "memory"
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_EXISTS, or the error of
+ * hostmem_fdt_list_memory()
+ */
+gboolean hm_fdt_check_no_memory(HostmemFdt *self, const char *what,
+                                const HmRange *range, GError **error);
+
 /** Append a range to "reg"; for a HmFdtChange. */
 int hm_fdt_append_reg(void *blob, int node, const HmFdtCells *cells,
                       guint64 base, guint64 size);
@@ -72,3 +85,7 @@ GArray *hm_fdt_read_reg(const void *blob, int node, const HmFdtCells *cells,
 
 /** (transfer full): "/reserved-memory/a@1000", for messages. */
 char *hm_fdt_path(const void *blob, int node);
+
+/** hm_fdt_make_lines: hostmem_fdt_make_objects() of a tree that is there. */
+char **hm_fdt_make_lines(HostmemFdt *self, const HmFdtTemplate *template,
+                         GError **error);

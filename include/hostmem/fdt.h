@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <hostmem/error.h>
+#include <hostmem/object.h>
 
 G_BEGIN_DECLS
 
@@ -38,6 +38,27 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostmemFdt, hostmem_fdt_free)
 /** Returns: (transfer full): the blob, as short as it can be */
 GBytes *hostmem_fdt_to_bytes(HostmemFdt *self);
 
+/**
+ * hostmem_fdt_load: parse a file.
+ *
+ * Returns: (transfer full): or NULL with the errors of hostmem_fdt_parse(), the
+ * path before them, %HOSTMEM_ERROR_INVALID (no regular file), or what open(2)
+ * says
+ */
+HostmemFdt *hostmem_fdt_load(const char *path, GError **error);
+
+/**
+ * hostmem_fdt_save: write the blob to a file, all at once.
+ *
+ * A regular file of that name is replaced when all is written; whoever has the
+ * old one open keeps it.  The file has mode 0644, less the umask.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (@path is there, and no regular
+ * file), or %HOSTMEM_ERROR_SYSTEM and the like (folder, disk full); what was
+ * there is there still
+ */
+gboolean hostmem_fdt_save(HostmemFdt *self, const char *path, GError **error);
+
 /** Without a NUMA node: the tree does not say, or shall not. */
 #define HOSTMEM_FDT_NO_NODE (-1)
 
@@ -61,8 +82,8 @@ typedef struct {
  *
  * Returns: (transfer full) (element-type HostmemFdtMemory): or NULL with
  * %HOSTMEM_ERROR_INVALID: a node without "reg", with one that does not match
- * the cells, with a range that wraps, or two that overlap; the message names
- * the node
+ * the cells, with a range that wraps, with a "numa-node-id" that is no cell, or
+ * two that overlap; the message names the node
  */
 GArray *hostmem_fdt_list_memory(HostmemFdt *self, GError **error);
 
@@ -75,6 +96,15 @@ GArray *hostmem_fdt_list_memory(HostmemFdt *self, GError **error);
  */
 gboolean hostmem_fdt_add_memory(HostmemFdt *self,
                                 const HostmemFdtMemory *memory, GError **error);
+
+/**
+ * hostmem_fdt_remove_memory: remove all memory nodes, whatever they hold.
+ *
+ * Those of hostmem_fdt_list_memory(): one that is disabled stays.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (what libfdt says)
+ */
+gboolean hostmem_fdt_remove_memory(HostmemFdt *self, GError **error);
 
 /**
  * hostmem_fdt_add_reserved: add NAME@BASE to /reserved-memory.
@@ -120,7 +150,7 @@ gboolean hostmem_fdt_set_distance(HostmemFdt *self, guint32 from, guint32 to,
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (range; an interrupt, but no
  * controller to the root, or one of other cells) or %HOSTMEM_ERROR_EXISTS (a
- * node of that name)
+ * node of that name; memory or another transport has an address of it)
  */
 gboolean hostmem_fdt_add_virtio_mmio(HostmemFdt *self, guint64 base,
                                      guint64 size, const guint32 *interrupt,

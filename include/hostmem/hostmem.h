@@ -11,6 +11,7 @@
 #include <hostmem/discard.h>
 #include <hostmem/error.h>
 #include <hostmem/export-dir.h>
+#include <hostmem/fdt-guest.h>
 #include <hostmem/fdt.h>
 #include <hostmem/guest-memory.h>
 #include <hostmem/host.h>

@@ -30,7 +30,7 @@ OWNERS = {
     r"libvirt/.*": r"backends/export/libvirt[-a-z]*\.[ch]",
     r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
-    r"|backends/(object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
+    r"|backends/(fdt|object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
     r"|backends/programs/hostmemctl-json\.[ch]",
 }
 
