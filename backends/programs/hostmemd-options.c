@@ -43,6 +43,17 @@ static const Row rows[] = {
      "Mount a tmpfs of huge pages on an empty directory, where\n"
      "other processes find memory by its export-path, and\n"
      "unmount it at the end.  It takes CAP_SYS_ADMIN."},
+    {"-dtb", 0, "FILE[,per=range|node][,qom-type=TYPE][,PROPERTY=VALUE]...",
+     LIST, FIELD(dtbs),
+     "Create a backend for each range of memory that a device\n"
+     "tree has, or for each of its NUMA nodes: ram0, ram1... or\n"
+     "ram-node0...; may be repeated.  The properties go to all\n"
+     "of them, but id=PREFIX takes the place of 'ram'."},
+    {"-dumpdtb", 0, "FILE[,dtb=FILE][,base=ADDRESS][,replace=on][,reserve=on]",
+     TEXT, FIELD(dumpdtb),
+     "Write a device tree that has the memory of all backends,\n"
+     "when all is ready: a new one, or what is added to that of\n"
+     "dtb.  The value may be JSON, as the arguments of dump-fdt."},
     {.help = "Control"},
     {"-qmp", 0, "ADDRESS", LIST, FIELD(qmp),
      "Serve QMP on unix:PATH[,server=on][,wait=off],\n"
@@ -237,6 +248,7 @@ static HmOptions *options_new(void)
     HmOptions *options = g_new0(HmOptions, 1);
     options->objects = g_ptr_array_new_with_free_func(g_free);
     options->devices = g_ptr_array_new_with_free_func(g_free);
+    options->dtbs = g_ptr_array_new_with_free_func(g_free);
     options->qmp = g_ptr_array_new_with_free_func(g_free);
     return options;
 }
@@ -263,7 +275,9 @@ void hm_options_free(HmOptions *options)
 {
     g_ptr_array_unref(options->objects);
     g_ptr_array_unref(options->devices);
+    g_ptr_array_unref(options->dtbs);
     g_ptr_array_unref(options->qmp);
+    g_free(options->dumpdtb);
     g_free(options->export_dir);
     g_free(options->name);
     g_free(options->pidfile);

@@ -149,6 +149,10 @@ static gboolean begin_serving(Daemon *self, GError **error)
 {
     const HmOptions *options = self->options;
 
+    if (options->dumpdtb &&
+        !hm_fdt_dump(self->registry, options->dumpdtb, error)) {
+        return FALSE;
+    }
     if (options->pidfile &&
         !(self->pidfile = hm_pidfile_new(options->pidfile, error))) {
         return FALSE;

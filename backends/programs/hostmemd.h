@@ -12,7 +12,9 @@
 typedef struct {
     GPtrArray *objects; /* (element-type utf8): each -object, as written */
     GPtrArray *devices; /* (element-type utf8): each -device, as written */
+    GPtrArray *dtbs;    /* (element-type utf8): each -dtb, as written */
     GPtrArray *qmp;     /* (element-type utf8): each -qmp, as written */
+    char *dumpdtb;
     char *export_dir;
     char *name;
     char *pidfile;
@@ -128,6 +130,26 @@ void hm_notify_stopping(void);
 gboolean hm_notify_store_fd(const char *name, int fd);
 /** Forgets all that are stored by that name.  Returns: whether it was sent */
 gboolean hm_notify_remove_fd(const char *name);
+
+/* Device trees: hostmemd-fdt.c */
+
+/**
+ * hm_fdt_append_objects: add what -dtb asks for to the objects.
+ *
+ * Returns: FALSE with the error of hostmem_fdt_make_objects(), "-dtb TEXT: "
+ * before it
+ */
+gboolean hm_fdt_append_objects(HmOptions *options, GError **error);
+
+/**
+ * hm_fdt_dump: write what -dumpdtb asks for.
+ * @text: its argument
+ *
+ * Returns: FALSE with the error of hostmem_fdt_dump(), "-dumpdtb TEXT: " before
+ * it
+ */
+gboolean hm_fdt_dump(HostmemRegistry *registry, const char *text,
+                     GError **error);
 
 /* Descriptors that we were started with: hostmemd-inherited.c */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 #include <string.h>
+#include "backends/fdt-options.h"
 #include "backends/qmp/command.h"
 #include "backends/qmp/event.h"
 
@@ -246,6 +247,7 @@ static const HmQmpCommand commands[] = {
      .flags = HM_QMP_OPTIONS | HM_QMP_DEVICE},
     {"device_del", hm_qmp_run_device_del, ROWS(device_del_rows),
      .flags = HM_QMP_OOB},
+    {"dump-fdt", hm_qmp_run_dump_fdt, hm_fdt_dump_rows, HM_FDT_N_DUMP_ROWS},
     {"get-memory-fd", hm_qmp_run_get_memory_fd, ROWS(get_memory_fd_rows),
      &type_memory_fd},
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},

@@ -37,6 +37,9 @@ void hm_qmp_run_device_list_properties(HmQmpCall *call);
 /* commands-fd.c */
 void hm_qmp_run_get_memory_fd(HmQmpCall *call);
 
+/* commands-fdt.c */
+void hm_qmp_run_dump_fdt(HmQmpCall *call);
+
 /* commands-host.c */
 void hm_qmp_run_query_host_nodes(HmQmpCall *call);
 

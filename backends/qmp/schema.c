@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include "backends/fdt-options.h"
 #include "backends/object-types.h"
 #include "backends/qmp/command.h"
 #include "backends/qmp/event.h"
@@ -165,6 +167,54 @@ static const char *add_row_enum(Schema *self, const HmProp *row)
     return name;
 }
 
+/* Elements of an argument that is a list; they may have rows of their own. */
+typedef struct {
+    const char *name; /* as the row's type_name has it */
+    const HmQmpType *type;
+    const HmProp *rows; /* when there is no type */
+    guint n_rows;
+} Element;
+
+static const Element elements[] = {
+    {"[FdtDistance]", NULL, hm_fdt_distance_rows, HM_FDT_N_DISTANCE_ROWS},
+    {"[FdtTransport]", NULL, hm_fdt_transport_rows, HM_FDT_N_TRANSPORT_ROWS},
+    {"[QMPCapability]", &type_capability},
+    {"[int]", &hm_qmp_type_int},
+    {"[str]", &hm_qmp_type_str},
+};
+
+static void add_row(Schema *self, json_t *members, const HmProp *row);
+
+static const char *add_element(Schema *self, const Element *element)
+{
+    g_autofree char *text =
+        g_strndup(element->name + 1, strlen(element->name) - 2);
+    const char *name = g_intern_string(text);
+    json_t *members;
+
+    if (element->type) {
+        return add_type(self, element->type);
+    }
+    if (!begin(self, name)) {
+        return name;
+    }
+    members = json_array();
+    for (guint i = 0; i < element->n_rows; i++) {
+        add_row(self, members, &element->rows[i]);
+    }
+    return add_object(self, name, members);
+}
+
+static const char *add_any(Schema *self, const HmProp *row)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(elements); i++) {
+        if (g_strcmp0(row->type_name, elements[i].name) == 0) {
+            return add_array(self, add_element(self, &elements[i]));
+        }
+    }
+    return add_type(self, &hm_qmp_type_any);
+}
+
 static const char *add_row_type(Schema *self, const HmProp *row)
 {
     switch (row->kind) {
@@ -184,10 +234,7 @@ static const char *add_row_type(Schema *self, const HmProp *row)
     case HM_PROP_ANY:
         break;
     }
-    if (g_strcmp0(row->type_name, "[QMPCapability]") == 0) {
-        return add_array(self, add_type(self, &type_capability));
-    }
-    return add_type(self, &hm_qmp_type_any);
+    return add_any(self, row);
 }
 
 static void add_row(Schema *self, json_t *members, const HmProp *row)

@@ -6,6 +6,7 @@ Kernel and busybox come through apt and are kept in the build folder; nothing
 is installed.  What is not to be had skips the test.
 """
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -16,7 +17,7 @@ import tempfile
 
 from harness import build_folder, need_program, skip
 
-KERNEL_PACKAGE = "linux-image-cloud-amd64"
+KERNEL_PACKAGE = "linux-image-cloud-"  # and an architecture
 
 # The script runs with the serial line as its terminal; then the guest is off.
 INIT = """#!/bin/busybox sh
@@ -46,25 +47,62 @@ def cached(name):
     return folder
 
 
-def _apt(*command, cwd=None):
+def _apt(*command, cwd=None, config=None):
     """Output of an apt program; skips when that does not work."""
     need_program(command[0])
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True,
-                            timeout=300)
+    env = {**os.environ, "APT_CONFIG": str(config)} if config else None
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True,
+                            text=True, timeout=300)
     if result.returncode:
         skip(f"{' '.join(command)}: {result.stderr.strip()}")
     return result.stdout
 
 
-def unpack(package):
-    """The folder a Debian package is unpacked in, from the cache or apt."""
+@contextlib.contextmanager
+def _locked():
+    """The cache, for one process at a time."""
     cache = _cache()
-    target = cache / package
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield cache
+
+
+def _foreign_config(arch):
+    """A configuration of apt with lists of its own, of another architecture.
+
+    The host's dpkg and lists stay as they are.
+    """
+    with _locked() as cache:
+        root = cache / f"apt-{arch}"
+        config = root / "apt.conf"
+        if not config.exists():
+            for folder in ("state/lists/partial", "cache/archives/partial"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+            (root / "status").touch()
+            draft = root / "draft.conf"
+            draft.write_text(f"""
+                APT::Architecture "{arch}";
+                APT::Architectures {{ "{arch}"; }};
+                APT::Sandbox::User "root";
+                Acquire::Languages "none";
+                APT::Update::Error-Mode "any";
+                Dir::State "{root}/state";
+                Dir::State::status "{root}/status";
+                Dir::Cache "{root}/cache";
+                """)
+            _apt("apt-get", "update", "-qq", config=draft)
+            draft.rename(config)
+    return config
+
+
+def unpack(package, config=None):
+    """The folder a Debian package is unpacked in, from the cache or apt."""
+    with _locked() as cache:
+        target = cache / package
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=cache) as folder:
-                _apt("apt-get", "download", package, cwd=folder)
+                _apt("apt-get", "download", package, cwd=folder,
+                     config=config)
                 (archive,) = pathlib.Path(folder).glob("*.deb")
                 subprocess.run(["dpkg", "-x", archive, "tree"], cwd=folder,
                                check=True, timeout=120)
@@ -72,19 +110,26 @@ def unpack(package):
     return target
 
 
-def _kernel_tree():
+def _kernel_tree(arch="amd64"):
     """The folder the newest cloud kernel is unpacked in."""
-    for line in _apt("apt-cache", "depends", KERNEL_PACKAGE).splitlines():
+    config = None if arch == "amd64" else _foreign_config(arch)
+    meta = KERNEL_PACKAGE + arch
+    for line in _apt("apt-cache", "depends", meta, config=config).splitlines():
         kind, _, package = line.strip().partition(": ")
         if kind == "Depends" and package.startswith("linux-image-"):
-            return unpack(package)
-    skip(f"apt knows no {KERNEL_PACKAGE}")
+            return unpack(package, config)
+    skip(f"apt knows no {meta}")
 
 
-def kernel():
+def kernel(arch="amd64"):
     """The path of its image."""
-    (image,) = _kernel_tree().glob("boot/vmlinuz-*")
+    (image,) = _kernel_tree(arch).glob("boot/vmlinuz-*")
     return image
+
+
+def device_trees(arch):
+    """The paths of the device trees that come with it."""
+    return sorted(_kernel_tree(arch).glob("usr/lib/linux-image-*/**/*.dtb"))
 
 
 def modules(*names):
