@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/fdt.h>
+#include <hostmem/registry.h>
+#include "backends/export/fdt.h"
 #include "fuzz.h"
 
 #define GIB (1024ull * 1024 * 1024)
@@ -28,6 +30,31 @@ static void list(HostmemFdt *fdt)
     fuzz_check_error(found != NULL, error);
     if (found) {
         check_list(found);
+    }
+}
+
+/* Each is an object that one could ask for, if there were that much memory. */
+static void check_lines(char **lines)
+{
+    g_assert_nonnull(lines[0]);
+    for (char **line = lines; *line; line++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *json = hostmem_object_options_to_json(*line, &error);
+
+        g_assert_no_error(error);
+        g_assert_cmpstr(json, ==, *line);
+    }
+}
+
+static void make_lines(HostmemFdt *fdt, const char *options)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(HmFdtTemplate) template = hm_fdt_template_parse(options, NULL);
+    g_auto(GStrv) lines = hm_fdt_make_lines(fdt, template, &error);
+
+    fuzz_check_error(lines != NULL, error);
+    if (lines) {
+        check_lines(lines);
     }
 }
 
@@ -69,6 +96,18 @@ static void change(HostmemFdt *fdt)
     check_changed(fdt, fourth, ok, &error);
 }
 
+static void remove_all(HostmemFdt *fdt)
+{
+    g_autoptr(GBytes) before = hostmem_fdt_to_bytes(fdt);
+    g_autoptr(GError) error = NULL;
+    gboolean ok = hostmem_fdt_remove_memory(fdt, &error);
+    g_autoptr(GArray) left = NULL;
+
+    check_changed(fdt, before, ok, &error);
+    left = hostmem_fdt_list_memory(fdt, NULL);
+    g_assert_true(!ok || (left && !left->len));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     g_autoptr(GError) error = NULL;
@@ -77,8 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check_error(fdt != NULL, error);
     if (fdt) {
         list(fdt);
+        make_lines(fdt, "file=x,prealloc=on");
+        make_lines(fdt, "file=x,per=node,id=vm");
         change(fdt);
         list(fdt);
+        remove_all(fdt);
     }
     return 0;
 }
