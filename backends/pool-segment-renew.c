@@ -191,6 +191,13 @@ static gboolean map_all(HmPoolSegment *self, const HmRange *all,
     return TRUE;
 }
 
+/* Nothing is missing then; to find that out is one call. */
+static gboolean is_all_huge(const HmPoolSegment *self)
+{
+    return hm_pool_segment_count_huge(self) ==
+           self->parent_instance.mapping.length;
+}
+
 static gboolean mend(HmPoolSegment *self, GCancellable *cancellable,
                      GError **error)
 {
@@ -198,6 +205,9 @@ static gboolean mend(HmPoolSegment *self, GCancellable *cancellable,
     const HmRange all = {0, backend->mapping.length};
 
     hm_backend_bind_again(backend);
+    if (is_all_huge(self)) {
+        return TRUE;
+    }
     return map_all(self, &all, cancellable, error) &&
            mend_huge_pages(self, cancellable, error) &&
            populate(backend, &all, cancellable, error);

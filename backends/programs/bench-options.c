@@ -33,7 +33,7 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
         {"runs", 'n', 0, G_OPTION_ARG_STRING, &words->runs,
          "Runs of each measurement [3; with --full: 5]", "N"},
         {"size", 's', 0, G_OPTION_ARG_STRING, &words->size,
-         "Large size [512M; with --full or compare: 4G]", "SIZE"},
+         "Large size [512M; --full, compare, pool: 4G]", "SIZE"},
         {"dir", 'd', 0, G_OPTION_ARG_FILENAME, &self->directory,
          "Where regular files go [" DEFAULT_DIRECTORY "]", "DIR"},
         {"full", 0, 0, G_OPTION_ARG_NONE, &self->full,
@@ -60,7 +60,8 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
          NULL, NULL},
         {NULL},
     };
-    GOptionContext *context = g_option_context_new("[compare|plug|unplug]");
+    GOptionContext *context =
+        g_option_context_new("[compare|plug|unplug|pool]");
 
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
@@ -68,7 +69,8 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
         context, "Measure what populating memory costs on this host: each kind "
                  "of memory by\neach method.  With \"compare\", measure "
                  "hostmemd against QEMU; with \"plug\" or\n\"unplug\", "
-                 "virtio-mem against QEMU's.");
+                 "virtio-mem against QEMU's; with \"pool\", memory that is "
+                 "ready against\nthe kernel and QEMU.");
     g_option_context_set_description(
         context, "The exit status is 0, or 1 after an error.  What this host "
                  "cannot do is left\nout, and the reason said.");
@@ -158,10 +160,9 @@ static gboolean parse_size(BenchOptions *self, const char *text, GError **error)
 static gboolean find_mode(BenchOptions *self, const char *word)
 {
     static const char *const words[] = {
-        [BENCH_GRID] = "",
-        [BENCH_COMPARE] = "compare",
-        [BENCH_PLUG] = "plug",
-        [BENCH_UNPLUG] = "unplug",
+        [BENCH_GRID] = "",     [BENCH_COMPARE] = "compare",
+        [BENCH_PLUG] = "plug", [BENCH_UNPLUG] = "unplug",
+        [BENCH_POOL] = "pool",
     };
 
     for (guint i = BENCH_GRID + 1; i < G_N_ELEMENTS(words); i++) {
@@ -195,9 +196,17 @@ static gboolean take_objects(BenchOptions *self, char **objects, GError **error)
         return refuse(error, "--object and --hostmemd go with 'compare' only");
     }
     if (self->mode == BENCH_GRID && self->qemu) {
-        return refuse(error, "--qemu goes with 'compare', 'plug' and 'unplug'");
+        return refuse(error, "--qemu goes with 'compare', 'plug', 'unplug' and "
+                             "'pool'");
     }
     return TRUE;
+}
+
+/* A VM is to be compared with a VM. */
+static gboolean is_large(const BenchOptions *self)
+{
+    return self->full || self->mode == BENCH_COMPARE ||
+           self->mode == BENCH_POOL;
 }
 
 static gboolean take_words(BenchOptions *self, const Words *words,
@@ -214,8 +223,7 @@ static gboolean take_words(BenchOptions *self, const Words *words,
                                      &self->runs, error)) {
         return FALSE;
     }
-    self->size = self->full || self->mode == BENCH_COMPARE ? DEFAULT_SIZE_FULL
-                                                           : DEFAULT_SIZE;
+    self->size = is_large(self) ? DEFAULT_SIZE_FULL : DEFAULT_SIZE;
     if (words->size && !parse_size(self, words->size, error)) {
         return FALSE;
     }

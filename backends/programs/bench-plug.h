@@ -15,24 +15,13 @@
 
 /* A QEMU that runs no guest, over its qtest protocol: bench-qtest.c */
 
-typedef struct BenchQtest BenchQtest;
-
-/**
- * bench_qtest_new: start QEMU.
- * @argv: without options for qtest
- * @fd: descriptor of guest RAM; it is number %BENCH_QTEST_RAM_FD there
- *
- * QEMU dies with us.
- */
-BenchQtest *bench_qtest_new(const char *const *argv, int fd, GError **error);
-void bench_qtest_free(BenchQtest *self);
-#define BENCH_QTEST_RAM_FD 4
-
+/** bench_peer_new(): @argv is without options for qtest. */
+BenchPeer *bench_qtest_new(const char *const *argv, int fd, GError **error);
 /**
  * bench_qtest_ask: send a line and wait for the answer.
  * @value: (out) (nullable): the number it holds
  */
-gboolean bench_qtest_ask(BenchQtest *self, guint64 *value, GError **error,
+gboolean bench_qtest_ask(BenchPeer *self, guint64 *value, GError **error,
                          const char *format, ...) G_GNUC_PRINTF(4, 5);
 
 /* The virtio-mem of a QEMU, through PCI and a ring: bench-qemu.c */

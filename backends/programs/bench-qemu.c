@@ -113,7 +113,7 @@ typedef struct {
 } Place;
 
 struct BenchQemu {
-    BenchQtest *qtest;
+    BenchPeer *qtest;
     guint8 *ram;
     guint64 common; /* physical addresses */
     guint64 notify;
@@ -301,8 +301,8 @@ static gboolean make_queue(BenchQemu *self, const Place *places, GError **error)
 
 /* The process */
 
-static BenchQtest *start(const char *program, const char *object, guint64 size,
-                         gboolean prealloc, int ram, GError **error)
+static BenchPeer *start(const char *program, const char *object, guint64 size,
+                        gboolean prealloc, int ram, GError **error)
 {
     g_autofree char *memory = g_strdup_printf(
         "%" G_GUINT64_FORMAT "B,slots=2,maxmem=%" G_GUINT64_FORMAT "B",
@@ -310,7 +310,7 @@ static BenchQtest *start(const char *program, const char *object, guint64 size,
     g_autofree char *ram_object =
         g_strdup_printf("memory-backend-file,id=ram,size=%" G_GUINT64_FORMAT
                         ",share=on,mem-path=/proc/self/fd/%d",
-                        RAM_SIZE, BENCH_QTEST_RAM_FD);
+                        RAM_SIZE, BENCH_PEER_FD);
     g_autofree char *device = g_strdup_printf(
         "virtio-mem-pci,addr=%d,memdev=m0,memaddr=%" G_GUINT64_FORMAT
         ",block-size=%" G_GUINT64_FORMAT ",requested-size=%" G_GUINT64_FORMAT
@@ -367,7 +367,7 @@ BenchQemu *bench_qemu_new(const char *program, const char *object, guint64 size,
 
 void bench_qemu_free(BenchQemu *self)
 {
-    g_clear_pointer(&self->qtest, bench_qtest_free);
+    g_clear_pointer(&self->qtest, bench_peer_free);
     if (self->ram) {
         munmap(self->ram, RAM_SIZE);
     }

@@ -1,55 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include "bench-plug.h"
 
-/*
- * A line there, a line back, over a pair of sockets that nobody else sees.
- * Whatever happens to us, QEMU goes: it is killed when we are done, and by the
- * kernel when we die.
- */
-
-#define QTEST_FD     3
-#define TIMEOUT_S    60
-#define MAX_LINE     256
-#define MAX_MESSAGE  400
-#define SOCKET_FLAGS (SOCK_STREAM | SOCK_CLOEXEC)
-
-struct BenchQtest {
-    GPid pid;     /* 0: not started */
-    int socket;   /* of ours */
-    int messages; /* what it says on standard error */
-};
-
-/* In the child, after fork. */
-static void prepare_child(gpointer parent)
-{
-    bench_process_die_with(GPOINTER_TO_INT(parent));
-}
-
-/* Takes @theirs, their end of the socket. */
-static gboolean spawn(BenchQtest *self, const char *const *argv, int theirs,
-                      int ram, GError **error)
-{
-    const int sources[] = {theirs, ram};
-    const int targets[] = {QTEST_FD, BENCH_QTEST_RAM_FD};
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    gboolean spawned = g_spawn_async_with_pipes_and_fds(
-        NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, prepare_child,
-        GINT_TO_POINTER(getpid()), null, null, self->messages, sources, targets,
-        G_N_ELEMENTS(sources), &self->pid, NULL, NULL, NULL, error);
-
-    close(theirs);
-    close(null);
-    return spawned;
-}
+/* The qtest protocol: a line there, a line back. */
 
 /* (transfer full): with what it needs to be asked */
 static GPtrArray *complete_argv(const char *const *argv)
@@ -60,7 +13,8 @@ static GPtrArray *complete_argv(const char *const *argv)
         g_ptr_array_add(complete, (gpointer)*argv);
     }
     g_ptr_array_add(complete, "-chardev");
-    g_ptr_array_add(complete, "socket,id=qtest,fd=" G_STRINGIFY(QTEST_FD));
+    g_ptr_array_add(complete,
+                    "socket,id=qtest,fd=" G_STRINGIFY(BENCH_PEER_SOCKET));
     g_ptr_array_add(complete, "-qtest");
     g_ptr_array_add(complete, "chardev:qtest");
     g_ptr_array_add(complete, "-qtest-log");
@@ -69,114 +23,24 @@ static GPtrArray *complete_argv(const char *const *argv)
     return complete;
 }
 
-static gboolean start(BenchQtest *self, const char *const *argv, int ram,
-                      GError **error)
+BenchPeer *bench_qtest_new(const char *const *argv, int fd, GError **error)
 {
-    const struct timeval timeout = {.tv_sec = TIMEOUT_S};
     g_autoptr(GPtrArray) complete = complete_argv(argv);
-    int ends[2];
 
-    self->messages = memfd_create("hostmem-bench-messages", MFD_CLOEXEC);
-    if (self->messages < 0 || socketpair(AF_UNIX, SOCKET_FLAGS, 0, ends) < 0) {
-        return bench_set_errno(error, "preparing a process", errno);
-    }
-    self->socket = ends[0];
-    setsockopt(self->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout,
-               sizeof(timeout));
-    return spawn(self, (const char *const *)complete->pdata, ends[1], ram,
-                 error);
+    return bench_peer_new((const char *const *)complete->pdata, fd, error);
 }
 
-BenchQtest *bench_qtest_new(const char *const *argv, int fd, GError **error)
-{
-    BenchQtest *self = g_new(BenchQtest, 1);
-
-    *self = (BenchQtest){.socket = -1, .messages = -1};
-    if (!start(self, argv, fd, error)) {
-        g_prefix_error(error, "%s: ", argv[0]);
-        g_clear_pointer(&self, bench_qtest_free);
-    }
-    return self;
-}
-
-void bench_qtest_free(BenchQtest *self)
-{
-    if (self->pid) {
-        kill(self->pid, SIGKILL);
-        while (waitpid(self->pid, NULL, 0) < 0 && errno == EINTR) {
-        }
-    }
-    if (self->socket >= 0) {
-        close(self->socket);
-    }
-    if (self->messages >= 0) {
-        close(self->messages);
-    }
-    g_free(self);
-}
-
-/* (transfer full): the last line of what it said */
-static char *last_message(const BenchQtest *self)
-{
-    char text[MAX_MESSAGE + 1];
-    off_t length = lseek(self->messages, 0, SEEK_END);
-    ssize_t n =
-        pread(self->messages, text, MAX_MESSAGE, MAX(length - MAX_MESSAGE, 0));
-
-    text[MAX(n, 0)] = '\0';
-    g_strchomp(text);
-    const char *newline = strrchr(text, '\n');
-    return g_strdup(newline ? newline + 1 : text);
-}
-
-static gboolean say_gone(const BenchQtest *self, GError **error)
-{
-    g_autofree char *message = last_message(self);
-
-    g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM,
-                "QEMU went away%s%s", message[0] ? ": " : "", message);
-    return FALSE;
-}
-
-/* A line at a time is all that QEMU sends. */
-static gboolean receive(BenchQtest *self, char *line, GError **error)
-{
-    gsize length = 0;
-
-    while (length == 0 || line[length - 1] != '\n') {
-        ssize_t n = recv(self->socket, line + length, MAX_LINE - length, 0);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && errno == EAGAIN) {
-            g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT,
-                        "QEMU does not answer within %d seconds", TIMEOUT_S);
-            return FALSE;
-        }
-        if (n <= 0 || length + n == MAX_LINE) {
-            return say_gone(self, error);
-        }
-        length += n;
-    }
-    line[length - 1] = '\0';
-    return TRUE;
-}
-
-gboolean bench_qtest_ask(BenchQtest *self, guint64 *value, GError **error,
+gboolean bench_qtest_ask(BenchPeer *self, guint64 *value, GError **error,
                          const char *format, ...)
 {
-    char answer[MAX_LINE];
+    char answer[BENCH_PEER_LINE];
     va_list args;
 
     va_start(args, format);
     g_autofree char *words = g_strdup_vprintf(format, args);
     va_end(args);
-    g_autofree char *line = g_strconcat(words, "\n", NULL);
-    gssize length = strlen(line);
-    if (send(self->socket, line, length, MSG_NOSIGNAL) != length) {
-        return say_gone(self, error);
-    }
-    if (!receive(self, answer, error)) {
+    if (!bench_peer_send(self, words, error) ||
+        !bench_peer_receive(self, answer, error)) {
         return FALSE;
     }
     if (!g_str_has_prefix(answer, "OK")) {

@@ -67,3 +67,14 @@ BenchSamples bench_samples_ratios(const BenchSamples *theirs,
     }
     return ratios;
 }
+
+BenchSamples bench_samples_differences(const BenchSamples *ours,
+                                       const BenchSamples *theirs)
+{
+    BenchSamples differences = {0};
+
+    for (guint i = 0; i < ours->n; i++) {
+        bench_samples_add(&differences, ours->values[i] - theirs->values[i]);
+    }
+    return differences;
+}

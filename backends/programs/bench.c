@@ -12,10 +12,12 @@ static gboolean print(const char *text, GError **error)
            bench_set_errno(error, "writing the output", errno);
 }
 
-/* Whatever was asked for, nobody is to be pushed out of memory. */
+/* Whatever was asked for, nobody is to be pushed out of memory.  A pool keeps
+ * its memory while others make theirs. */
 static void fit_size(BenchOptions *options)
 {
-    guint64 available = bench_room_available() / SIZE_STEP * SIZE_STEP;
+    guint64 share = options->mode == BENCH_POOL ? 2 : 1;
+    guint64 available = bench_room_available() / share / SIZE_STEP * SIZE_STEP;
 
     options->size = CLAMP(available, SIZE_STEP, options->asked_size);
 }
@@ -54,6 +56,8 @@ static BenchReport *measure_in_mode(const BenchOptions *options)
     case BENCH_PLUG:
     case BENCH_UNPLUG:
         return bench_plug_run(options);
+    case BENCH_POOL:
+        return bench_pool_run(options);
     default:
         return bench_grid_run(options);
     }

@@ -7,10 +7,10 @@
  * hostmem-bench: what populating memory costs on this host.
  *
  * What the files tell each other, in the order of the work: options, what the
- * host is, memory to measure on, methods to measure, three ways to use them
- * (the grid, the comparison, virtio-mem), and a report that knows nothing of
- * them. Main thread, except where said.  Times are nanoseconds, sizes bytes,
- * rates GiB/s.
+ * host is, memory to measure on, methods to measure, four ways to use them
+ * (the grid, the comparison, virtio-mem, pools), and a report that knows
+ * nothing of them. Main thread, except where said.  Times are nanoseconds,
+ * sizes bytes, rates GiB/s.
  */
 
 #define BENCH_MIB       (G_GUINT64_CONSTANT(1) << 20)
@@ -32,6 +32,7 @@ typedef enum {
     BENCH_COMPARE, /* whole processes with QEMU */
     BENCH_PLUG,    /* a virtio-mem with QEMU's */
     BENCH_UNPLUG,
+    BENCH_POOL, /* memory that is ready, with the kernel and QEMU */
 } BenchMode;
 
 typedef struct {
@@ -153,6 +154,9 @@ double bench_samples_most(const BenchSamples *self);
 /** Their values over ours, pair by pair. */
 BenchSamples bench_samples_ratios(const BenchSamples *theirs,
                                   const BenchSamples *ours);
+/** Ours less theirs, pair by pair. */
+BenchSamples bench_samples_differences(const BenchSamples *ours,
+                                       const BenchSamples *theirs);
 
 /* Kinds of memory: bench-memory.c */
 
@@ -421,9 +425,35 @@ gint64 bench_process_run(const char *const *argv, const char *input,
 /** For a child between fork and exec: the kernel kills it when @parent dies. */
 void bench_process_die_with(pid_t parent);
 
-/* What there is to do; (transfer full) each: bench-{grid,compare,plug}.c */
+/* A QEMU that is asked line by line: bench-peer.c */
+
+typedef struct BenchPeer BenchPeer;
+
+/**
+ * bench_peer_new: start it.
+ * @fd: descriptor of memory that it gets; -1: none
+ *
+ * A socket that lines go over is number %BENCH_PEER_SOCKET there, and @fd is
+ * %BENCH_PEER_FD.  It dies with us.
+ */
+BenchPeer *bench_peer_new(const char *const *argv, int fd, GError **error);
+/** Kills it, and waits for its end. */
+void bench_peer_free(BenchPeer *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchPeer, bench_peer_free)
+#define BENCH_PEER_SOCKET 3
+#define BENCH_PEER_FD     4
+
+/** Both: FALSE with @error, which has its last words when it is gone. */
+gboolean bench_peer_send(BenchPeer *self, const char *line, GError **error);
+/** @line: room for %BENCH_PEER_LINE bytes */
+gboolean bench_peer_receive(BenchPeer *self, char *line, GError **error);
+#define BENCH_PEER_LINE 1024
+
+/* What there is to do; (transfer full) each: bench-{grid,compare,plug,pool}.c
+ */
 
 BenchReport *bench_grid_run(const BenchOptions *options);
 BenchReport *bench_compare_run(const BenchOptions *options);
 /** For BENCH_PLUG and BENCH_UNPLUG. */
 BenchReport *bench_plug_run(const BenchOptions *options);
+BenchReport *bench_pool_run(const BenchOptions *options);

@@ -97,7 +97,7 @@ def test_help_names_every_option():
     for option in ("--threads", "--runs", "--size", "--dir", "--full",
                    "--json", "--csv", "--plot", "--quiet", "--object",
                    "--qemu", "--hostmemd", "--version", "--help", "compare",
-                   "unplug"):
+                   "unplug", "pool"):
         assert option in text, option
     assert text.isascii() and max(map(len, text.splitlines())) < 80, text
 
