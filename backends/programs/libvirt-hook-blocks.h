@@ -35,6 +35,7 @@ typedef struct {
     char *folder;      /* (nullable): that of the domain; NULL: it is a file */
     char *path;        /* what QEMU opens; NULL: the domain has no id */
     const HookNumatune *numatune; /* borrowed from the domain */
+    gboolean made;                /* the folder; of who places files */
 } HookBlock;
 
 /**

@@ -43,19 +43,13 @@ static void explain(const HookOptions *options, GError **error)
 static HostmemQmpClient *open_client(const HookOptions *options,
                                      GCancellable *cancellable, GError **error)
 {
-    g_autoptr(HostmemQmpClient) client =
+    HostmemQmpClient *client =
         hostmem_qmp_client_new(options->address, cancellable, error);
-    g_autofree char *answer = NULL;
 
-    if (client) {
-        answer = hostmem_qmp_client_execute(client, "qmp_capabilities", NULL,
-                                            NULL, NULL, cancellable, error);
-    }
-    if (!answer) {
+    if (!client) {
         explain(options, error);
-        return NULL;
     }
-    return g_steal_pointer(&client);
+    return client;
 }
 
 /* Takes @arguments. */
@@ -76,20 +70,32 @@ static json_t *call(const Peer *peer, const char *command, json_t *arguments,
     return value;
 }
 
-/* Whether it is gone. */
+/* Whether there is such an object, as far as hostmemd says. */
+static gboolean is_there(const Peer *peer, const char *id)
+{
+    json_auto_t *objects =
+        call(peer, "qom-list", json_pack("{s:s}", "path", "/objects"), NULL);
+
+    return !objects || ctl_json_find(objects, "name", id);
+}
+
+/* Whether it is gone; one that is still being made is not listed. */
 static gboolean delete (const Peer *peer, const char *id, GError **error)
 {
     GError *why = NULL;
     json_auto_t *answer =
         call(peer, "object-del", json_pack("{s:s}", "id", id), &why);
 
-    if (!answer &&
-        !g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
-        g_propagate_prefixed_error(error, why, "object '%s': ", id);
-        return FALSE;
+    if (answer) {
+        return TRUE;
     }
-    g_clear_error(&why);
-    return TRUE;
+    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE) &&
+        !is_there(peer, id)) {
+        g_error_free(why);
+        return TRUE;
+    }
+    g_propagate_error(error, why);
+    return FALSE;
 }
 
 /* The backend of a domain */
@@ -290,7 +296,7 @@ static gboolean borrow(const Peer *peer, const json_t *pools,
 /* Before the start */
 
 static gboolean place(const Peer *peer, const json_t *pools, const char *file,
-                      const HookBlock *block, GError **error)
+                      HookBlock *block, GError **error)
 {
     GError *why = NULL;
     HookOwner owner;

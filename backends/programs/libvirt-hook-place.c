@@ -203,30 +203,29 @@ static gboolean find_owner(const HookOptions *options, const HookDomain *domain,
 }
 
 /* As libvirt would; it takes one that is there as it is. */
-static gboolean make_folder(int base, const HookBlock *block,
-                            const HookOwner *owner, GError **error)
+static gboolean make_folder(int base, HookBlock *block, const HookOwner *owner,
+                            GError **error)
 {
     g_autofree char *name = g_path_get_basename(block->folder);
-    gboolean made = mkdirat(base, name, 0700) == 0;
     g_auto(HookFd) fd = -1;
     struct stat st;
 
-    if (!made && errno != EEXIST) {
+    block->made = mkdirat(base, name, 0700) == 0;
+    if (!block->made && errno != EEXIST) {
         return refuse_errno(error, block->folder);
     }
     fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 ||
-        (made && fchown(fd, owner->uid, owner->gid) < 0)) {
+        (block->made && fchown(fd, owner->uid, owner->gid) < 0)) {
         return refuse_errno(error, block->folder);
     }
-    return made || st.st_uid == owner->uid || st.st_uid == 0 ||
+    return block->made || st.st_uid == owner->uid || st.st_uid == 0 ||
            hook_refuse(error, HOSTMEM_ERROR_INVALID,
                        "%s is a folder of somebody else", block->folder);
 }
 
 gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
-                         const HookBlock *block, HookOwner *owner,
-                         GError **error)
+                         HookBlock *block, HookOwner *owner, GError **error)
 {
     g_auto(HookFd) base = open_base(block, error);
 
@@ -240,7 +239,7 @@ void hook_place_close(const HookBlock *block)
     g_auto(HookFd) base = open_base(block, NULL);
     g_autofree char *name = NULL;
 
-    if (base >= 0 && block->folder) {
+    if (base >= 0 && block->made) {
         name = g_path_get_basename(block->folder);
         unlinkat(base, name, AT_REMOVEDIR);
     }

@@ -132,8 +132,9 @@ static HookDomain *read_domain(const char *name, GCancellable *cancellable,
     g_autoptr(HookDomain) domain = NULL;
 
     if (input) {
-        domain =
-            hook_domain_parse((const char *)input->data, input->len, error);
+        const char *xml = input->data ? (const char *)input->data : "";
+
+        domain = hook_domain_parse(xml, input->len, error);
     }
     if (domain && !g_str_equal(domain->name, name)) {
         hook_refuse(error, HOSTMEM_ERROR_INVALID,

@@ -73,8 +73,7 @@ guint64 hook_place_huge_page_size(void);
  * %HOSTMEM_ERROR_PERMISSION or %HOSTMEM_ERROR_SYSTEM
  */
 gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
-                         const HookBlock *block, HookOwner *owner,
-                         GError **error);
+                         HookBlock *block, HookOwner *owner, GError **error);
 /** Bytes of the pages that files of the block have. */
 guint64 hook_place_page_size(const HookBlock *block, GError **error);
 /**
@@ -94,7 +93,9 @@ gboolean hook_place_move(const HookBlock *block, const char *path,
                          const HookOwner *owner, GError **error);
 /** Move it back, if it is there and nothing is at @path. */
 void hook_place_move_back(const HookBlock *block, const char *path);
-/** Remove the folder of the block if it is empty. */
+/** Remove the folder of the block if hook_place_open() made it, and it is
+ * empty.
+ */
 void hook_place_close(const HookBlock *block);
 /** Remove files for blocks of the domain that nobody has open any more, where
  * libvirt does not do so. */

@@ -1,0 +1,364 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""hostmem-libvirt-hook: what becomes of its domain, and how long it takes."""
+
+import contextlib
+import os
+import socket
+import stat
+import subprocess
+import threading
+
+import harness
+from harness import MIB, Hostmemd
+from hook import OWNER, SHARED_FILE, domain_xml, places
+
+SIZE = 8 * MIB
+TWO_CELLS = SHARED_FILE + """<cpu><numa>
+<cell id='0' memory='8' unit='MiB'/><cell id='1' memory='4' unit='MiB'/>
+</numa></cpu>"""
+
+
+def backend(id, size=SIZE, *more):
+    return "-object", ",".join(
+        [f"memory-backend-ram,id={id},size={size},share=on,prealloc=on",
+         f"export-path={id}", *more])
+
+
+@contextlib.contextmanager
+def ready(*args):
+    """(hook, hostmemd): memory is where libvirt's is."""
+    with places() as hook, \
+            Hostmemd("-export-dir", hook.base, *args) as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        yield hook, daemon
+
+
+def ids(daemon):
+    return sorted(report["id"]
+                  for report in daemon.qmp.execute("query-memdev"))
+
+
+# the memory
+
+def test_memory_of_the_domain_is_where_qemu_maps_it():
+    with ready(*backend("vm7")) as (hook, _):
+        inode = (hook.base / "vm7").stat().st_ino
+        assert hook.prepare() == ""
+        assert hook.files() == ["1-vm7", "1-vm7/pc.ram"]
+        folder, file = hook.base / "1-vm7", hook.base / "1-vm7" / "pc.ram"
+        assert file.stat().st_ino == inode
+        for path, mode in (folder, 0o700), (file, 0o600):
+            info = path.stat()
+            assert (info.st_uid, info.st_gid) == (OWNER, OWNER), path
+            assert stat.S_IMODE(info.st_mode) == mode, path
+        assert file.stat().st_size == SIZE
+        assert file.stat().st_blocks * 512 == SIZE
+
+
+def test_each_cell_has_memory_of_its_own():
+    with ready(*backend("vm7-node0"), *backend("vm7-node1", 4 * MIB)) \
+            as (hook, daemon):
+        xml = domain_xml(more=TWO_CELLS, size=12 * MIB)
+        assert hook.prepare(xml) == ""
+        assert hook.files() == ["1-vm7", "1-vm7/ram-node0", "1-vm7/ram-node1"]
+        assert (hook.base / "1-vm7/ram-node1").stat().st_size == 4 * MIB
+        assert hook.release(
+            domain_xml(more=TWO_CELLS, size=12 * MIB, id=None)) == ""
+        assert ids(daemon) == []
+
+
+def test_memory_goes_back_at_the_end():
+    with ready(*backend("vm7"), *backend("other")) as (hook, daemon):
+        hook.prepare()
+        assert ids(daemon) == ["other", "vm7"]
+        assert hook.release() == ""
+        assert ids(daemon) == ["other"]
+        assert "other" in hook.files()
+
+
+def test_domain_that_never_starts_gives_back_what_it_has():
+    with ready(*backend("vm7")) as (hook, daemon):
+        hook.prepare()
+        # As libvirt does before it tells of the end.
+        (hook.base / "1-vm7/pc.ram").unlink()
+        (hook.base / "1-vm7").rmdir()
+        assert hook.release() == ""
+        assert ids(daemon) == []
+        assert hook.files() == []
+
+
+def test_second_call_changes_nothing():
+    with ready(*backend("vm7")) as (hook, daemon):
+        assert hook.prepare() == ""
+        before = (hook.base / "1-vm7/pc.ram").stat().st_ino
+        assert hook.prepare() == ""
+        assert (hook.base / "1-vm7/pc.ram").stat().st_ino == before
+        assert hook.release() == ""
+        assert hook.release() == ""
+        assert ids(daemon) == []
+
+
+def test_release_without_prepare_takes_nothing():
+    with ready(*backend("vm7")) as (hook, daemon):
+        assert hook.release() == ""
+        assert ids(daemon) == ["vm7"]
+        assert hook.files() == ["vm7"]
+
+
+def test_owner_is_that_of_the_folder():
+    with ready(*backend("vm7")) as (hook, _):
+        os.chown(hook.base, 12345, 12345)
+        xml = domain_xml().replace("+65534:+65534", "")
+        assert hook.prepare(xml) == ""
+        assert (hook.base / "1-vm7/pc.ram").stat().st_uid == 12345
+
+
+def test_owner_can_be_told():
+    with ready(*backend("vm7")) as (hook, _):
+        xml = domain_xml().replace("+65534:+65534", "")
+        assert hook.prepare(xml, "--owner", "nobody") == ""
+        assert (hook.base / "1-vm7/pc.ram").stat().st_uid == OWNER
+
+
+# domains that ask for nothing
+
+def test_domain_without_such_memory_is_left_alone():
+    with places() as hook:  # and nobody is asked
+        for more in ("", "<memoryBacking><hugepages/></memoryBacking>",
+                     SHARED_FILE.replace("shared", "private"),
+                     SHARED_FILE.replace("'file'", "'memfd'")):
+            for call in hook.prepare, hook.release:
+                assert call(domain_xml(more=more)) == "", more
+        assert hook.files() == []
+
+
+def test_other_steps_are_none_of_its_business():
+    with places() as hook:
+        for step in ("start", "started", "stopped", "reconnect", "migrate",
+                     "restore", "attach", "whatever"):
+            assert hook.run(step, "no XML") == "", step
+
+
+# what goes wrong
+
+def starts_without(hook, xml, *phrases, **more):
+    """One line that says why, and nothing is left."""
+    before = hook.files()
+    said = hook.prepare(xml, **more)
+    assert said.count("\n") == 1, said
+    for phrase in phrases:
+        assert phrase in said, (phrase, said)
+    assert hook.files() == before, hook.files()
+    return said
+
+
+def test_no_hostmemd():
+    with places() as hook:
+        starts_without(hook, domain_xml(), "domain 'vm7' starts as if",
+                       "nobody")
+        assert "is not given back" in hook.release()
+
+
+def test_hostmemd_without_memory_for_it():
+    with ready(*backend("vm8")) as (hook, _):
+        starts_without(hook, domain_xml(), "neither a backend 'vm7' nor")
+
+
+def test_backend_without_a_name():
+    with ready("-object", "memory-backend-ram,id=vm7,size=8M,share=on") \
+            as (hook, daemon):
+        starts_without(hook, domain_xml(), "'vm7' has no 'export-path'")
+        assert ids(daemon) == ["vm7"]
+
+
+def test_memory_of_another_size():
+    with ready(*backend("vm7", 4 * MIB)) as (hook, daemon):
+        starts_without(hook, domain_xml(), "4194304", "8388608")
+        # It was not used, and stays.
+        hook.release()
+        assert ids(daemon) == ["vm7"]
+
+
+def test_memory_for_one_of_two_cells():
+    for there in "vm7-node0", "vm7-node1":
+        with ready(*backend(there)) as (hook, daemon):
+            starts_without(hook, domain_xml(more=TWO_CELLS),
+                           "no backend 'vm7-node")
+            assert ids(daemon) == [there]
+
+
+def test_second_cell_fails_and_the_first_goes_back():
+    with ready(*backend("vm7-node0"), *backend("vm7-node1")) \
+            as (hook, daemon):
+        starts_without(hook, domain_xml(more=TWO_CELLS), "4194304")
+        assert sorted(hook.files()) == ["vm7-node0", "vm7-node1"]
+        assert ids(daemon) == ["vm7-node0", "vm7-node1"]
+
+
+def test_memory_on_another_filesystem():
+    with ready() as (hook, daemon), harness.tmpfs(SIZE) as folder:
+        daemon.qmp.execute("object-add", {
+            "qom-type": "memory-backend-ram", "id": "vm7", "size": SIZE,
+            "share": True, "export-path": f"{folder}/vm7"})
+        starts_without(hook, domain_xml(), "another filesystem")
+        assert os.listdir(folder) == ["vm7"]
+
+
+def test_no_folder_of_libvirt():
+    with ready(*backend("vm7")) as (hook, _), harness.scratch() as other:
+        said = hook.prepare(domain_xml(), "--memory-backing-dir", other)
+        assert "memory_backing_dir" in said, said
+        assert hook.files() == ["vm7"]
+
+
+def test_folder_of_somebody_else_is_not_used():
+    with ready(*backend("vm7")) as (hook, _):
+        (hook.base / "1-vm7").mkdir()
+        os.chown(hook.base / "1-vm7", 12345, 12345)
+        starts_without(hook, domain_xml(), "somebody else")
+
+
+def test_link_in_the_place_of_the_folder_is_not_followed():
+    with ready(*backend("vm7")) as (hook, _), harness.scratch() as other:
+        (hook.base / "1-vm7").symlink_to(other)
+        starts_without(hook, domain_xml(), "1-vm7")
+        assert os.listdir(other) == []
+
+
+def test_something_else_is_in_its_place():
+    with ready(*backend("vm7")) as (hook, _):
+        (hook.base / "1-vm7").mkdir()
+        (hook.base / "1-vm7" / "pc.ram").write_text("x")
+        starts_without(hook, domain_xml(), "there already")
+        assert (hook.base / "1-vm7" / "pc.ram").read_text() == "x"
+
+
+# bad input
+
+def test_bad_input():
+    with ready(*backend("vm7")) as (hook, _):
+        for xml, phrase in (
+                ("", "no XML"), ("<domain", "no XML"), ("\0", "no XML"),
+                ("<network><name>vm7</name></network>", "no domain"),
+                (domain_xml(id=None), "no id"),
+                (domain_xml(name="vm8"), "another one, 'vm8'"),
+                (domain_xml(name="../x"), "no name"),
+                (domain_xml(size="-1"), "no number"),
+                (domain_xml(owner="root"), "+UID:+GID"),
+                ("<domain>" + "<a>" * 1000, "levels"),
+                ("<domain><!--" + " " * (5 * MIB), "4 MiB")):
+            starts_without(hook, xml, phrase)
+
+
+def test_bad_bytes():
+    with ready(*backend("vm7")) as (hook, _):
+        said = hook.prepare(b"<domain>\xff\x1b[2J</domain>").decode()
+        assert "no XML" in said and "\x1b" not in said, said
+
+
+def test_bad_options_start_the_domain():
+    for options in (["--bogus"], ["--timeout", "0"], ["--timeout", "x"],
+                    ["--timeout", "nan"], [], ["vm7"]):
+        result = subprocess.run(
+            [harness.program("hostmem-libvirt-hook"), *options],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert result.returncode == 0, result
+        assert result.stderr.count("\n") == 1 and not result.stdout, result
+
+
+def test_help_and_version():
+    for option, phrase in (("--help", "--memory-backing-dir"),
+                           ("--version", "hostmem-libvirt-hook version ")):
+        result = subprocess.run(
+            [harness.program("hostmem-libvirt-hook"), option],
+            capture_output=True, text=True)
+        assert result.returncode == 0 and phrase in result.stdout, result
+
+
+# time
+
+@contextlib.contextmanager
+def peer(serve):
+    """A server whose connections are served by a function."""
+    with harness.scratch() as folder, \
+            socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "qmp"))
+        listener.listen()
+        connections = []
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    connections.append(listener.accept()[0])
+                    serve(connections[-1])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"unix:{folder}/qmp"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(20)
+            for connection in connections:
+                connection.close()
+
+
+def hangs_in_time(serve):
+    with places() as hook, peer(serve) as address:
+        hook.address = address
+        starts_without(hook, domain_xml(), "no answer in time", timeout=2)
+        limit = 2 * harness.PATIENCE
+        assert hook.seconds < limit + 10, hook.seconds
+        said = hook.release(timeout=1)
+        assert "not given back" in said, said
+
+
+def test_hostmemd_that_does_not_greet():
+    hangs_in_time(lambda connection: None)
+
+
+def test_hostmemd_that_does_not_answer():
+    def greet(connection):
+        connection.sendall(
+            b'{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": '
+            b'0}, "package": "hostmem 1"}, "capabilities": []}}\n')
+
+    hangs_in_time(greet)
+
+
+def test_peer_that_is_no_hostmemd():
+    def babble(connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"220 mail.example.org\r\n" * 100)
+
+    with places() as hook, peer(babble) as address:
+        hook.address = address
+        starts_without(hook, domain_xml(), "starts as if")
+
+
+def test_stopped_hostmemd():
+    with ready(*backend("vm7")) as (hook, daemon):
+        os.kill(daemon.pid, 19)  # SIGSTOP
+        try:
+            starts_without(hook, domain_xml(), "no answer in time", timeout=2)
+        finally:
+            os.kill(daemon.pid, 18)  # SIGCONT
+
+
+def test_libvirt_that_does_not_say_what_it_is():
+    read_end, write_end = os.pipe()
+    try:
+        result = subprocess.run(
+            [harness.program("hostmem-libvirt-hook"), "--timeout", "1", "vm7",
+             "prepare", "begin", "-"], stdin=read_end, capture_output=True,
+            text=True, timeout=60)
+        assert result.returncode == 0, result
+        assert "does not say" in result.stderr, result
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+if __name__ == "__main__":
+    harness.main()
