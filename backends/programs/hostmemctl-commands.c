@@ -157,6 +157,14 @@ static const CtlOption plug_options[] = {
     {0},
 };
 
+/* shell */
+
+static const CtlOption shell_options[] = {
+    {"--json",
+     .help = "Print answers and events as QMP has them, a line each."},
+    {0},
+};
+
 /* status */
 
 static const CtlOption status_options[] = {
@@ -202,6 +210,10 @@ const CtlCommand ctl_commands[] = {
     {"events", NULL, list_options,
      "Print each event, until Ctrl-C or the end of the server.",
      ctl_run_events},
+    {"shell", NULL, shell_options,
+     "Read QMP commands, a line each, with completion and history at a\n"
+     "terminal: COMMAND ARGUMENT=VALUE..., or JSON.  'help' says more.",
+     ctl_run_shell},
     {"help", help_arguments, list_options,
      "Print what is about a command, or the properties of a type of the\n"
      "server's.",

@@ -74,20 +74,6 @@ static void offer(Line *line, const char *candidate, const char *end)
     }
 }
 
-static gboolean is_identifier(const char *text)
-{
-    return g_ascii_isalnum(*text) &&
-           !text[strspn(text,
-                        G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "-._[]#")];
-}
-
-static void offer_id(Line *line, const char *id)
-{
-    if (id && is_identifier(id)) {
-        offer(line, id, "");
-    }
-}
-
 static void offer_options(Line *line, const CtlOption *rows)
 {
     for (const CtlOption *row = rows; row && row->name; row++) {
@@ -153,51 +139,24 @@ static void offer_line(Line *line)
 
 /* What a server has */
 
-/* Asks for a list, and offers a member of each of its elements.  FALSE when
- * there is no such list. */
-static gboolean offer_list(Line *line, const char *command, json_t *arguments,
-                           const char *key, gboolean children)
+static void offer_names(Line *line, CtlWord word, const char *of)
 {
     g_autoptr(CtlPeer) peer = ctl_peer_new(&line->call, NULL);
-    g_autoptr(GError) error = NULL;
-    json_auto_t *mine = arguments;
-    json_auto_t *list =
-        peer ? ctl_peer_call(peer, command, json_incref(mine), &error) : NULL;
-    json_t *element;
-    gsize i;
+    g_autoptr(GPtrArray) names = peer ? ctl_names_list(peer, word, of) : NULL;
 
-    json_array_foreach(list, i, element)
-    {
-        const char *type = ctl_json_string(element, "type");
-
-        if (!children || (type && g_str_has_prefix(type, "child<"))) {
-            offer_id(line, ctl_json_string(element, key));
-        }
+    for (guint i = 0; names && i < names->len; i++) {
+        offer(line, names->pdata[i], "");
     }
-    return list != NULL;
-}
-
-static void offer_children(Line *line, const char *path)
-{
-    offer_list(line, "qom-list", json_pack("{s:s}", "path", path), "name",
-               TRUE);
-}
-
-static gboolean offer_properties_in(Line *line, const char *folder)
-{
-    const char *id = line->words->len ? line->words->pdata[0] : "";
-    g_autofree char *path = g_strconcat(*id == '/' ? "" : folder, id, NULL);
-
-    return offer_list(line, "qom-list", json_pack("{s:s}", "path", path),
-                      "name", FALSE);
 }
 
 static void offer_properties(Line *line)
 {
-    if (ctl_call_has(&line->call, "--device") ||
-        !offer_properties_in(line, "/objects/")) {
-        offer_properties_in(line, "/machine/peripheral/");
-    }
+    const char *id = line->words->len ? line->words->pdata[0] : "";
+    gboolean device = ctl_call_has(&line->call, "--device");
+    g_autofree char *of = g_strconcat(
+        device && *id != '/' ? "/machine/peripheral/" : "", id, NULL);
+
+    offer_names(line, CTL_WORD_PROPERTY, of);
 }
 
 static void offer_addresses(Line *line)
@@ -232,30 +191,21 @@ static void offer_word(Line *line, CtlWord word)
     case CTL_WORD_LINE:
         offer_line(line);
         break;
-    case CTL_WORD_ID:
-        offer_children(line, "/objects");
-        offer_children(line, "/machine/peripheral");
-        break;
-    case CTL_WORD_OBJECT:
-        offer_children(line, ctl_call_has(&line->call, "--device")
-                                 ? "/machine/peripheral"
-                                 : "/objects");
-        break;
-    case CTL_WORD_BACKEND:
-        offer_list(line, "query-memdev", NULL, "id", FALSE);
-        break;
-    case CTL_WORD_DEVICE:
-        offer_children(line, "/machine/peripheral");
-        break;
     case CTL_WORD_PROPERTY:
         offer_properties(line);
         break;
-    case CTL_WORD_JOB:
-        offer_list(line, "query-jobs", NULL, "id", FALSE);
+    case CTL_WORD_OBJECT:
+        offer_names(line,
+                    ctl_call_has(&line->call, "--device") ? CTL_WORD_DEVICE
+                                                          : CTL_WORD_OBJECT,
+                    "");
         break;
     case CTL_WORD_PROGRAM:
         g_string_append(line->answer,
                         line->n_rest ? "@files\n" : "@programs\n");
+        break;
+    default:
+        offer_names(line, word, "");
         break;
     }
 }

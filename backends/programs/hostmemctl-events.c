@@ -40,7 +40,7 @@ static void append_member(GString *line, const char *key, const json_t *value)
 }
 
 /* "2026-01-31 12:00:00.123 JOB_STATUS_CHANGE id="m0" status="running"" */
-static char *line_of(const char *name, const json_t *event)
+char *ctl_event_line(const char *name, const json_t *event)
 {
     g_autoptr(GString) line = g_string_new(NULL);
     g_autofree char *time = time_of(event);
@@ -60,7 +60,7 @@ static char *line_of(const char *name, const json_t *event)
 static void on_event(const char *name, json_t *event, gpointer user_data)
 {
     Events *self = user_data;
-    g_autofree char *line = self->json ? NULL : line_of(name, event);
+    g_autofree char *line = self->json ? NULL : ctl_event_line(name, event);
 
     if (self->error) {
         return;

@@ -271,6 +271,22 @@ gboolean ctl_peer_is_cancelled(CtlPeer *self)
     return g_cancellable_is_cancelled(self->cancellable);
 }
 
+void ctl_peer_cancel(CtlPeer *self)
+{
+    g_cancellable_cancel(self->cancellable);
+}
+
+void ctl_peer_resume(CtlPeer *self)
+{
+    g_object_unref(self->cancellable);
+    self->cancellable = g_cancellable_new();
+}
+
+gboolean ctl_peer_is_closed(CtlPeer *self)
+{
+    return self->closed != NULL;
+}
+
 void ctl_peer_wake(CtlPeer *self)
 {
     self->happened = TRUE;

@@ -28,6 +28,9 @@ typedef enum {
     CTL_WORD_PROPERTY, /* of the object that the word before names */
     CTL_WORD_JOB,      /* the id of a job */
     CTL_WORD_PROGRAM,  /* a program */
+    CTL_WORD_PATH,     /* the path of an object or a device */
+    CTL_WORD_TYPE,     /* a type of objects */
+    CTL_WORD_DRIVER,   /* a type of devices */
 } CtlWord;
 
 enum {
@@ -189,6 +192,12 @@ gboolean ctl_peer_wait(CtlPeer *self, gint64 until_us, GError **error);
  * %G_IO_ERROR_CANCELLED. */
 void ctl_peer_catch_signals(CtlPeer *self);
 gboolean ctl_peer_is_cancelled(CtlPeer *self);
+/** As such a signal does. */
+void ctl_peer_cancel(CtlPeer *self);
+/** Calls and waits that begin from now on are not cancelled. */
+void ctl_peer_resume(CtlPeer *self);
+/** Whether the peer went. */
+gboolean ctl_peer_is_closed(CtlPeer *self);
 /** Let ctl_peer_wait() return. */
 void ctl_peer_wake(CtlPeer *self);
 
@@ -221,6 +230,150 @@ gboolean ctl_memory_get(CtlPeer *peer, const char *id, CaptiveMemory *memory,
                         GError **error);
 /** Closes its descriptor, if there is one. */
 void ctl_memory_clear(CaptiveMemory *memory);
+
+/* What a word can name: hostmemctl-names.c */
+
+/**
+ * ctl_names_list: names that a peer knows.
+ * @of: of %CTL_WORD_PROPERTY: the id or path of what has them
+ *
+ * Returns: (transfer full) (element-type utf8): plain ones, none of a word that
+ * names nothing of a peer's, or when the peer does not tell
+ */
+GPtrArray *ctl_names_list(CtlPeer *peer, CtlWord word, const char *of);
+/** Whether a name means nothing to a shell or a terminal. */
+gboolean ctl_name_is_plain(const char *name);
+
+/* Words that stand for JSON: hostmemctl-value.c */
+
+/**
+ * ctl_value_parse: a text as a value of a kind.
+ * @kind: "boolean", "int", "string", "array"; JSON of any other
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID
+ */
+json_t *ctl_value_parse(const char *kind, const char *text, GError **error);
+/** (transfer full): JSON if it is that, else text. */
+json_t *ctl_value_guess(const char *text);
+
+/* What a peer's commands take: hostmemctl-schema.c */
+
+/** The schema of a peer, which is asked when it is needed. */
+typedef struct CtlSchema CtlSchema;
+
+/** An argument, or a member of one; lives as long as the schema. */
+typedef struct {
+    const char *name;
+    const char *kind; /* as of ctl_value_parse(); "object": has members */
+    gboolean optional;
+    const json_t *type; /* (nullable): its entry */
+} CtlMember;
+
+CtlSchema *ctl_schema_new(CtlPeer *peer);
+void ctl_schema_free(CtlSchema *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlSchema, ctl_schema_free)
+
+/** (transfer container) (element-type utf8): names of commands, sorted. */
+GPtrArray *ctl_schema_commands(CtlSchema *self);
+/**
+ * ctl_schema_members: what a command takes.
+ * @prefix: "": its arguments; "a.b.": members of an argument's member
+ * @given: keys and values that are there already
+ *
+ * Returns: (transfer full) (element-type CtlMember): none of what is not known
+ */
+GArray *ctl_schema_members(CtlSchema *self, const char *command,
+                           const char *prefix, GHashTable *given);
+/** A CtlKindFunc. */
+const char *ctl_schema_kind(const char *command, const char *key,
+                            GHashTable *given, gpointer schema);
+/** (transfer container) (element-type utf8): all that it can be, if those are
+ * few. */
+GPtrArray *ctl_member_values(const CtlMember *member);
+
+/* A command as somebody types it: hostmemctl-line.c */
+
+/** (nullable): the kind of an argument, as of ctl_value_parse(). */
+typedef const char *(*CtlKindFunc)(const char *command, const char *key,
+                                   GHashTable *given, gpointer user_data);
+
+/**
+ * ctl_line_parse: "command key=value ...", or JSON.
+ * @text: not blank
+ *
+ * Returns: (transfer full): {"execute", "arguments"}, or NULL with
+ * %HOSTMEM_ERROR_INVALID
+ */
+json_t *ctl_line_parse(const char *text, CtlKindFunc kind_of,
+                       gpointer user_data, GError **error);
+/** Whether it is JSON that ends too early. */
+gboolean ctl_line_is_open(const char *text);
+/** (transfer full): words; @open: whether the last one is in quotes or
+ * brackets that are not closed. */
+char **ctl_line_split(const char *text, gboolean *open);
+/** (transfer full): keys and values among words, as they are. */
+GHashTable *ctl_line_given(char **words);
+
+/* Lines to read: hostmemctl-input.c */
+
+typedef struct CtlInput CtlInput;
+
+/** @fd: not ours */
+CtlInput *ctl_input_new(CtlPeer *peer, int fd);
+void ctl_input_free(CtlInput *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlInput, ctl_input_free)
+/**
+ * ctl_input_read: the next line, without its end.
+ *
+ * Returns: (transfer full): or NULL, without an error at the end; or as of
+ * ctl_input_wait(); or with %HOSTMEM_ERROR_LIMIT
+ */
+char *ctl_input_read(CtlInput *self, GError **error);
+/**
+ * ctl_input_wait: until a descriptor can be read; events are heard meanwhile.
+ *
+ * Returns: FALSE as of ctl_peer_wait()
+ */
+gboolean ctl_input_wait(CtlPeer *peer, int fd, GError **error);
+
+/* Lines that somebody edits: hostmemctl-edit.c */
+
+typedef struct CtlEdit CtlEdit;
+
+/**
+ * CtlCompleteFunc: what the end of a text can become.
+ * @start: (out): where that begins
+ *
+ * Returns: (transfer full) (element-type utf8): texts from there on, of plain
+ * characters
+ */
+typedef GPtrArray *(*CtlCompleteFunc)(const char *before, gsize *start,
+                                      gpointer user_data);
+
+/** (nullable): of standard input and output; NULL when they are no terminal, or
+ * built without libedit. */
+CtlEdit *ctl_edit_new(CtlPeer *peer, CtlCompleteFunc complete,
+                      gpointer user_data);
+void ctl_edit_free(CtlEdit *self);
+/**
+ * ctl_edit_read: the next line.
+ *
+ * Returns: (transfer full): or NULL, without an error at the end;
+ * %G_IO_ERROR_CANCELLED: Ctrl-C; or as of ctl_input_wait()
+ */
+char *ctl_edit_read(CtlEdit *self, const char *prompt, GError **error);
+/** Make room for output in the place of the line, and draw it again; nothing
+ * while none is edited. */
+void ctl_edit_hide(CtlEdit *self);
+void ctl_edit_show(CtlEdit *self);
+
+/* The shell, in parts: hostmemctl-shell-complete.c, hostmemctl-shell-help.c */
+
+/** As CtlCompleteFunc. */
+GPtrArray *ctl_shell_complete(CtlPeer *peer, CtlSchema *schema,
+                              const char *before, gsize *start);
+/** (transfer full): @words: of a command, or none. */
+char *ctl_shell_help(CtlSchema *schema, char **words);
 
 /* Words for people: hostmemctl-text.c */
 
@@ -344,6 +497,8 @@ int ctl_run_complete(CtlCall *call, GError **error);
 int ctl_run_completion(CtlCall *call, GError **error);
 
 /* hostmemctl-events.c */
+/** (transfer full): an event as a line, for people. */
+char *ctl_event_line(const char *name, const json_t *event);
 int ctl_run_events(CtlCall *call, GError **error);
 
 /* hostmemctl-exec.c */
@@ -364,6 +519,9 @@ int ctl_run_plug(CtlCall *call, GError **error);
 /* hostmemctl-property.c */
 int ctl_run_get(CtlCall *call, GError **error);
 int ctl_run_set(CtlCall *call, GError **error);
+
+/* hostmemctl-shell.c */
+int ctl_run_shell(CtlCall *call, GError **error);
 
 /* hostmemctl-status.c */
 int ctl_run_status(CtlCall *call, GError **error);

@@ -15,7 +15,7 @@ from harness import Hostmemd, program, scratch
 
 COMMANDS = ("status", "add", "del", "get", "set", "plug", "jobs", "cancel",
             "pools", "exec", "attach", "detach", "events",
-            "help", "completion")
+            "shell", "help", "completion")
 
 
 # the command line

@@ -68,7 +68,9 @@ def test_add_a_device():
 
 def test_add_waits_for_the_job():
     with Hostmemd() as daemon:
-        ctl(daemon, "add", JOB, "--wait")
+        # A host that is slow now gets to see progress.
+        result = run_ctl(daemon, "add", JOB, "--wait", timeout=50)
+        assert result.returncode == 0 and result.stdout == "", result
         job, = daemon.qmp.execute("query-jobs")
         assert job["status"] == "concluded", job
 
@@ -80,9 +82,11 @@ def test_add_without_wait_does_not():
         assert job["status"] in ("created", "running"), job
 
 
+@harness.time_limit(120)
 def test_add_shows_progress():
     with SlowHost(3) as host, Hostmemd(cgroup=host) as daemon:
-        result = run_ctl(daemon, "add", JOB + ",size=512M", "--wait")
+        result = run_ctl(daemon, "add", JOB + ",size=512M", "--wait",
+                         timeout=100)
     assert result.returncode == 0, result
     assert re.match(r"hostmemctl: m0: [\d.]+ \w+ of 512 MiB", result.stderr), \
         result

@@ -49,8 +49,8 @@ def options(build):
 def test_help_names_each_switch():
     text = configure("--help").stdout
     for word in ("--prefix", "--install-deps", "--enable-X", "--disable-X",
-                 "tests", "docs", "systemd", "libvirt", "fuzz", "werror",
-                 "asan", "tsan"):
+                 "tests", "docs", "shell", "systemd", "libvirt", "fuzz",
+                 "werror", "asan", "tsan"):
         assert word in text, word
 
 
