@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <glib.h>
@@ -78,6 +79,17 @@
 /* linux/stat.h */
 #ifndef STATX_ATTR_DAX
 #define STATX_ATTR_DAX 0x00200000 /* 5.8 */
+#endif
+
+/* linux/userfaultfd.h */
+#ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
+#define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12) /* 5.19 */
+#endif
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13) /* 6.4 */
+#endif
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00) /* 6.1 */
 #endif
 
 /* linux/fs.h, 6.7: which pages of a range have which properties. */

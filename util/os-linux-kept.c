@@ -40,6 +40,28 @@ int hm_os_write(int fd, const void *data, gsize length)
     return 0;
 }
 
+int hm_os_write_at(int fd, const void *data, gsize length, guint64 offset)
+{
+    const char *at = data;
+
+    while (length) {
+        gssize n = TEMP_FAILURE_RETRY(pwrite(fd, at, length, (off_t)offset));
+
+        if (n <= 0) {
+            return n < 0 ? failure() : -EIO;
+        }
+        at += n;
+        offset += (guint64)n;
+        length -= (gsize)n;
+    }
+    return 0;
+}
+
+int hm_os_sync(int fd)
+{
+    return result(TEMP_FAILURE_RETRY(fsync(fd)));
+}
+
 gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset)
 {
     gsize done = 0;

@@ -54,6 +54,12 @@ int hm_os_page_nodes(void *const *pages, gsize n, int *nodes);
 gint64 hm_os_populated(void *addr, gsize length);
 /** The same as ranges, offsets from @addr, added to @ranges. */
 int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges);
+/**
+ * The ranges whose pages are in memory, added to @ranges.  Of private memory a
+ * page that was swapped out is not; a page that is only protected against
+ * writes is no page.
+ */
+int hm_os_resident_ranges(void *addr, gsize length, HmRangeList *ranges);
 /** Bytes of the range that one entry maps with a huge page, transparent or of
  * a pool; EOPNOTSUPP: before Linux 6.7. */
 gint64 hm_os_huge(void *addr, gsize length);
@@ -82,6 +88,32 @@ int hm_os_mlock(void *addr, gsize length);
 int hm_os_munlock(void *addr, gsize length);
 /** 1 when memory of the range is locked, or will be as it comes, else 0. */
 int hm_os_is_mlocked(void *addr, gsize length);
+
+/* writes that wait, by userfaultfd(2) */
+
+/** What this kernel can, UFFD_FEATURE_*; errors as of hm_os_faultfd(). */
+int hm_os_faultfd_features(guint64 *features);
+/**
+ * hm_os_faultfd: a descriptor that tells of writes to protected memory, also
+ * of those that the kernel does for somebody.
+ * @features: UFFD_FEATURE_*, each of them needed
+ *
+ * Whoever writes waits until the protection is lifted, or the descriptor is
+ * closed.
+ *
+ * Returns: the descriptor, or -errno; EPERM: not allowed here; EINVAL: a
+ * feature is missing; ENOSYS: all of it is
+ */
+int hm_os_faultfd(guint64 features);
+/** Let writes to a range wait, once it is protected; EINVAL: not with this
+ * kind of memory. */
+int hm_os_faultfd_register(int fd, void *addr, gsize length);
+/** Writes do not wait any more, and those that did go on. */
+int hm_os_faultfd_unregister(int fd, void *addr, gsize length);
+/** Protect pages of a registered range; or not, and wake who waits. */
+int hm_os_write_protect(int fd, void *addr, gsize length, gboolean on);
+/** Where somebody waits: up to @n addresses; returns how many, 0 for none. */
+int hm_os_faultfd_read(int fd, guint64 *addresses, guint n);
 
 /* files */
 
@@ -136,6 +168,10 @@ int hm_os_get_mode(int fd);
 int hm_os_dup(int fd);
 /** All of it, behind what is there. */
 int hm_os_write(int fd, const void *data, gsize length);
+/** All of it, at a place in the file. */
+int hm_os_write_at(int fd, const void *data, gsize length, guint64 offset);
+/** fsync(2): what was written is on the disk, as is what a directory names. */
+int hm_os_sync(int fd);
 /** Returns: bytes; fewer than @length at the end of the file. */
 gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset);
 /**

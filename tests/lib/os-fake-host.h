@@ -22,6 +22,7 @@ int hm_fake_host_set_affinity(pid_t tid, const HmIdset *cpus);
 int hm_fake_host_statfs(int fd, struct statfs *fs);
 int hm_fake_host_get_limit(int resource, guint64 *limit);
 gint64 hm_fake_host_now(void);
+void hm_fake_faults_reset(void); /* os-fake-faults.c */
 int hm_fake_host_read_text(const char *path, char **textp);
 int hm_fake_host_list_dir(const char *path, GStrv *namesp);
 

@@ -43,6 +43,7 @@ void hm_fake_reset(void)
     }
     g_mutex_unlock(&fake_lock);
     hm_fake_host_reset();
+    hm_fake_faults_reset();
 }
 
 /* failing */
@@ -208,10 +209,13 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_PAGE_NODES:
     case HM_FAKE_POPULATED:
     case HM_FAKE_POPULATED_RANGES:
+    case HM_FAKE_RESIDENT_RANGES:
     case HM_FAKE_HUGE:
     case HM_FAKE_HUGE_RANGES:
     case HM_FAKE_COUNT_PAGES:
     case HM_FAKE_IS_MLOCKED:
+    case HM_FAKE_FAULTFD_FEATURES:
+    case HM_FAKE_FAULTFD_READ:
     case HM_FAKE_STAT:
     case HM_FAKE_STATFS:
     case HM_FAKE_IS_DAX:
@@ -450,6 +454,18 @@ int hm_os_write(int fd, const void *data, gsize length)
 {
     MEET(WRITE, data, length, fd, 0, 0);
     return hm_real_write(fd, data, length);
+}
+
+int hm_os_write_at(int fd, const void *data, gsize length, guint64 offset)
+{
+    MEET(WRITE_AT, data, length, fd, offset, 0);
+    return hm_real_write_at(fd, data, length, offset);
+}
+
+int hm_os_sync(int fd)
+{
+    MEET(SYNC, NULL, 0, fd, 0, 0);
+    return hm_real_sync(fd);
 }
 
 gssize hm_os_read_at(int fd, void *data, gsize length, guint64 offset)

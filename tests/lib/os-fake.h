@@ -21,61 +21,70 @@
  */
 
 /* One row per primitive of util/os.h: X(CONSTANT, name). */
-#define HM_FAKE_PRIMITIVES(X)             \
-    X(MAP, map)                           \
-    X(UNMAP, unmap)                       \
-    X(ADVISE, advise)                     \
-    X(ADVISE_VECTOR, advise_vector)       \
-    X(BIND, bind)                         \
-    X(PAGE_NODES, page_nodes)             \
-    X(POPULATED, populated)               \
-    X(POPULATED_RANGES, populated_ranges) \
-    X(HUGE, huge)                         \
-    X(HUGE_RANGES, huge_ranges)           \
-    X(COUNT_PAGES, count_pages)           \
-    X(MLOCK, mlock)                       \
-    X(MUNLOCK, munlock)                   \
-    X(IS_MLOCKED, is_mlocked)             \
-    X(OPEN, open)                         \
-    X(REOPEN, reopen)                     \
-    X(CLOSE, close)                       \
-    X(UNLINK, unlink)                     \
-    X(MEMFD, memfd)                       \
-    X(SHM, shm)                           \
-    X(TMPFS, tmpfs)                       \
-    X(TMPFILE, tmpfile)                   \
-    X(STAT, stat)                         \
-    X(STATFS, statfs)                     \
-    X(IS_DAX, is_dax)                     \
-    X(TRUNCATE, truncate)                 \
-    X(ALLOCATE, allocate)                 \
-    X(PUNCH, punch)                       \
-    X(SEEK, seek)                         \
-    X(ADD_SEALS, add_seals)               \
-    X(GET_SEALS, get_seals)               \
-    X(GET_MODE, get_mode)                 \
-    X(DUP, dup)                           \
-    X(WRITE, write)                       \
-    X(READ_AT, read_at)                   \
-    X(LOCK, lock)                         \
-    X(CHMOD, chmod)                       \
-    X(CHOWN, chown)                       \
-    X(FLOCK, flock)                       \
-    X(ONLY_USER, only_user)               \
-    X(OPEN_AT, open_at)                   \
-    X(UNLINK_AT, unlink_at)               \
-    X(LINK, link)                         \
-    X(ATTACH, attach)                     \
-    X(DETACH, detach)                     \
-    X(GET_AFFINITY, get_affinity)         \
-    X(SET_AFFINITY, set_affinity)         \
-    X(THREAD_ID, thread_id)               \
-    X(LOWER_PRIORITY, lower_priority)     \
-    X(PAGE_SIZE, page_size)               \
-    X(NOW, now)                           \
-    X(THREAD_TIME, thread_time)           \
-    X(GET_LIMIT, get_limit)               \
-    X(READ_TEXT, read_text)               \
+#define HM_FAKE_PRIMITIVES(X)                 \
+    X(MAP, map)                               \
+    X(UNMAP, unmap)                           \
+    X(ADVISE, advise)                         \
+    X(ADVISE_VECTOR, advise_vector)           \
+    X(BIND, bind)                             \
+    X(PAGE_NODES, page_nodes)                 \
+    X(POPULATED, populated)                   \
+    X(POPULATED_RANGES, populated_ranges)     \
+    X(HUGE, huge)                             \
+    X(HUGE_RANGES, huge_ranges)               \
+    X(RESIDENT_RANGES, resident_ranges)       \
+    X(COUNT_PAGES, count_pages)               \
+    X(MLOCK, mlock)                           \
+    X(MUNLOCK, munlock)                       \
+    X(IS_MLOCKED, is_mlocked)                 \
+    X(FAULTFD_FEATURES, faultfd_features)     \
+    X(FAULTFD, faultfd)                       \
+    X(FAULTFD_REGISTER, faultfd_register)     \
+    X(FAULTFD_UNREGISTER, faultfd_unregister) \
+    X(WRITE_PROTECT, write_protect)           \
+    X(FAULTFD_READ, faultfd_read)             \
+    X(OPEN, open)                             \
+    X(REOPEN, reopen)                         \
+    X(CLOSE, close)                           \
+    X(UNLINK, unlink)                         \
+    X(MEMFD, memfd)                           \
+    X(SHM, shm)                               \
+    X(TMPFS, tmpfs)                           \
+    X(TMPFILE, tmpfile)                       \
+    X(STAT, stat)                             \
+    X(STATFS, statfs)                         \
+    X(IS_DAX, is_dax)                         \
+    X(TRUNCATE, truncate)                     \
+    X(ALLOCATE, allocate)                     \
+    X(PUNCH, punch)                           \
+    X(SEEK, seek)                             \
+    X(ADD_SEALS, add_seals)                   \
+    X(GET_SEALS, get_seals)                   \
+    X(GET_MODE, get_mode)                     \
+    X(DUP, dup)                               \
+    X(WRITE, write)                           \
+    X(WRITE_AT, write_at)                     \
+    X(SYNC, sync)                             \
+    X(READ_AT, read_at)                       \
+    X(LOCK, lock)                             \
+    X(CHMOD, chmod)                           \
+    X(CHOWN, chown)                           \
+    X(FLOCK, flock)                           \
+    X(ONLY_USER, only_user)                   \
+    X(OPEN_AT, open_at)                       \
+    X(UNLINK_AT, unlink_at)                   \
+    X(LINK, link)                             \
+    X(ATTACH, attach)                         \
+    X(DETACH, detach)                         \
+    X(GET_AFFINITY, get_affinity)             \
+    X(SET_AFFINITY, set_affinity)             \
+    X(THREAD_ID, thread_id)                   \
+    X(LOWER_PRIORITY, lower_priority)         \
+    X(PAGE_SIZE, page_size)                   \
+    X(NOW, now)                               \
+    X(THREAD_TIME, thread_time)               \
+    X(GET_LIMIT, get_limit)                   \
+    X(READ_TEXT, read_text)                   \
     X(LIST_DIR, list_dir)
 
 typedef enum {
@@ -97,6 +106,7 @@ typedef struct {
     int flags;      /* of map */
     gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open,
                      * reopen and memfd, mode, resource, thread id, priority;
+                     * of faultfd the features; of write_protect whether on;
                      * of chown the uid; of link and attach the directory */
 } HmFakeRecord;
 
@@ -162,5 +172,7 @@ void hm_fake_set_node_huge_pages(guint node, guint64 page_size, guint64 free);
 void hm_fake_set_statfs(const struct statfs *fs);
 /** What hm_os_get_limit() says; G_MAXUINT64: no limit. */
 void hm_fake_set_limit(int resource, guint64 limit);
+/** A kernel whose userfaultfd(2) has these UFFD_FEATURE_* at most. */
+void hm_fake_set_fault_features(guint64 features);
 /** A clock that stands at @microseconds until set again. */
 void hm_fake_set_now(gint64 microseconds);

@@ -44,7 +44,13 @@ KERNEL = re.compile(
           | syscall | sysconf )\s*\(""",
     re.X,
 )
-DOOR = ("util/os-linux.c", "util/os-names.c", "util/os-pages.c", "util/sigbus.c")
+DOOR = (
+    "util/os-faults.c",
+    "util/os-linux.c",
+    "util/os-names.c",
+    "util/os-pages.c",
+    "util/sigbus.c",
+)
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|"[^"\n]+")', re.M)
 

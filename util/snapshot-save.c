@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include "util/align.h"
+#include "util/error.h"
+#include "util/os.h"
+#include "util/snapshot-private.h"
+
+/* What there is */
+
+/*
+ * Pages of this mapping.  The marks of protected pages that are not there look
+ * like swapped pages to all but mincore(2), which does not see those that are
+ * really swapped: where there is swap, there is no telling.
+ */
+static HmRangeList *mapped_pages(HmSnapshot *self, const HmRange *range)
+{
+    g_autoptr(HmRangeList) found = hm_range_list_new();
+    HmRangeList *pages;
+
+    if (hm_os_resident_ranges(self->options.addr + range->offset, range->length,
+                              found) < 0) {
+        return NULL;
+    }
+    pages = hm_range_list_new();
+    for (guint i = 0; i < found->len; i++) {
+        HmRange page = *hm_range_list_get(found, i);
+
+        page.offset += range->offset;
+        hm_range_list_add(pages, &page);
+    }
+    return pages;
+}
+
+static void add_between(HmRangeList *list, guint64 start, guint64 end)
+{
+    HmRange range;
+
+    if (start < end && hm_range_init(&range, start, end - start)) {
+        hm_range_list_add(list, &range);
+    }
+}
+
+static HmRangeList *all_but(const HmRange *range, const HmRangeList *holes)
+{
+    HmRangeList *rest = hm_range_list_new();
+    guint64 at = range->offset;
+
+    for (guint i = 0; i < holes->len; i++) {
+        const HmRange *hole = hm_range_list_get(holes, i);
+
+        add_between(rest, at, hole->offset);
+        at = hm_range_end(hole);
+    }
+    add_between(rest, at, hm_range_end(range));
+    return rest;
+}
+
+/* What may hold something else than zeroes.  To read a hole of a shared file
+ * would fill it. */
+static HmRangeList *find_data(HmSnapshot *self, const HmRange *range)
+{
+    const HmBacking *backing = self->options.backing;
+    g_autoptr(HmRangeList) holes = NULL;
+    HmRangeList *pages = self->only_mapped ? mapped_pages(self, range) : NULL;
+
+    if (pages) {
+        return pages;
+    }
+    holes = backing->shared
+                ? hm_backing_holes(backing, self->options.addr, range)
+                : hm_range_list_new();
+    return all_but(range, holes);
+}
+
+/* Units */
+
+gboolean hm_snapshot_claim(HmSnapshot *self, gsize unit)
+{
+    guint8 expected = HM_UNIT_TO_SAVE;
+
+    return __atomic_compare_exchange_n(&self->states[unit], &expected,
+                                       HM_UNIT_CLAIMED, FALSE, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* Claim a run of units from @first on, below @end; returns how many. */
+static gsize claim_run(HmSnapshot *self, gsize first, gsize end, gsize most)
+{
+    gsize n = 0;
+
+    while (n < most && first + n < end && hm_snapshot_claim(self, first + n)) {
+        n++;
+    }
+    return n;
+}
+
+/* Waiters look at states under the lock. */
+static void mark_saved(HmSnapshot *self, const HmRange *range)
+{
+    const gsize end = (hm_range_end(range) - 1) / self->unit + 1;
+
+    g_mutex_lock(&self->lock);
+    for (gsize i = range->offset / self->unit; i < end; i++) {
+        __atomic_store_n(&self->states[i], HM_UNIT_SAVED, __ATOMIC_RELEASE);
+    }
+    g_cond_broadcast(&self->changed);
+    g_mutex_unlock(&self->lock);
+}
+
+static gboolean lift(HmSnapshot *self, const HmRange *range)
+{
+    GError *error = NULL;
+    int ret = hm_write_protect_lift(&self->protect, range);
+
+    if (ret < 0) {
+        hm_set_error_errno(&error, -ret, "cannot let memory be written to");
+        hm_snapshot_fail(self, error);
+        return FALSE;
+    }
+    mark_saved(self, range);
+    return TRUE;
+}
+
+/* As much as is written or needs no writing. */
+static void count(HmSnapshot *self, guint64 length)
+{
+    const gsize n = (length - 1) / self->unit + 1;
+
+    __atomic_fetch_add(&self->options.progress->done, (gint64)length,
+                       __ATOMIC_RELAXED);
+    g_mutex_lock(&self->lock);
+    self->left -= n;
+    if (!self->left) {
+        g_cond_broadcast(&self->changed);
+    }
+    g_mutex_unlock(&self->lock);
+}
+
+/* Copying: a page that cannot be had is an error, and no signal. */
+static gboolean make_readable(HmSnapshot *self, const HmRange *range)
+{
+    GError *error = NULL;
+    int ret;
+
+    do {
+        ret = hm_os_advise(self->options.addr + range->offset, range->length,
+                           MADV_POPULATE_READ);
+    } while (ret == -EINTR || ret == -EAGAIN);
+    if (ret == 0 || ret == -EINVAL) { /* EINVAL: before Linux 5.14 */
+        return TRUE;
+    }
+    hm_set_error(&error, HOSTMEM_ERROR_CHANGED,
+                 "cannot read 0x%" G_GINT64_MODIFIER
+                 "x bytes at offset 0x%" G_GINT64_MODIFIER "x: %s",
+                 range->length, range->offset, g_strerror(-ret));
+    hm_snapshot_fail(self, error);
+    return FALSE;
+}
+
+static gboolean take(HmSnapshot *self, const HmRange *range, HmImageCopy *copy)
+{
+    if (hm_snapshot_has_ended(self) || !make_readable(self, range)) {
+        return FALSE;
+    }
+    hm_image_copy_take(copy, self->options.addr + range->offset, range->offset,
+                       range->length);
+    return TRUE;
+}
+
+gboolean hm_snapshot_copy(HmSnapshot *self, const HmRange *range,
+                          HmImageCopy *copy)
+{
+    return take(self, range, copy) && lift(self, range);
+}
+
+static gboolean put(HmSnapshot *self, const HmImageCopy *copy)
+{
+    GError *error = NULL;
+    guint64 stored;
+
+    if (!hm_image_writer_put(self->writer, copy, &stored, &error)) {
+        hm_snapshot_fail(self, error);
+        return FALSE;
+    }
+    __atomic_fetch_add(&self->stored, stored, __ATOMIC_RELAXED);
+    return TRUE;
+}
+
+void hm_snapshot_write(HmSnapshot *self, const HmImageCopy *copy)
+{
+    if (put(self, copy)) {
+        count(self, copy->length);
+    }
+}
+
+void hm_snapshot_save_large(HmSnapshot *self, gsize unit, HmImageCopy *copy)
+{
+    const HmRange all = hm_snapshot_units(self, unit, 1);
+
+    for (guint64 at = 0; at < all.length; at += self->step) {
+        const HmRange step = {all.offset + at,
+                              MIN(self->step, all.length - at)};
+
+        if (!take(self, &step, copy) || !put(self, copy)) {
+            return;
+        }
+    }
+    if (lift(self, &all)) {
+        count(self, all.length);
+    }
+}
+
+/* Ranges */
+
+static void save_claimed(HmSnapshot *self, gsize first, gsize n,
+                         HmImageCopy *copy)
+{
+    const HmRange range = hm_snapshot_units(self, first, n);
+
+    if (self->unit > self->step) {
+        hm_snapshot_save_large(self, first, copy);
+    } else if (hm_snapshot_copy(self, &range, copy)) {
+        hm_snapshot_write(self, copy);
+    }
+}
+
+/* What is there, of units below @end. */
+static void save_data(HmSnapshot *self, gsize first, gsize end,
+                      HmImageCopy *copy, gboolean at_once)
+{
+    const gsize most = MAX(self->step / self->unit, 1);
+
+    while (first < end && (at_once || hm_snapshot_pace(self)) &&
+           !hm_snapshot_has_ended(self)) {
+        gsize n = claim_run(self, first, end, most);
+
+        if (n) {
+            save_claimed(self, first, n, copy);
+        }
+        first += MAX(n, 1);
+    }
+}
+
+/* What is not there is zero in the image already. */
+static void save_holes(HmSnapshot *self, gsize first, gsize end)
+{
+    while (first < end && !hm_snapshot_has_ended(self)) {
+        gsize n = claim_run(self, first, end, end - first);
+        const HmRange range = hm_snapshot_units(self, first, n);
+
+        if (n && lift(self, &range)) {
+            count(self, range.length);
+        }
+        first += MAX(n, 1);
+    }
+}
+
+static void wait_for_others(HmSnapshot *self, gsize first, gsize end)
+{
+    g_mutex_lock(&self->lock);
+    while (first < end && !hm_snapshot_has_ended(self)) {
+        if (hm_snapshot_state(self, first) == HM_UNIT_SAVED) {
+            first++;
+        } else {
+            g_cond_wait(&self->changed, &self->lock);
+        }
+    }
+    g_mutex_unlock(&self->lock);
+}
+
+void hm_snapshot_save_range(HmSnapshot *self, const HmRange *range,
+                            HmImageCopy *copy, gboolean at_once)
+{
+    const gsize first = range->offset / self->unit;
+    const gsize end = (hm_range_end(range) - 1) / self->unit + 1;
+    const HmRange units = hm_snapshot_units(self, first, end - first);
+    g_autoptr(HmRangeList) data = find_data(self, &units);
+    gsize at = first;
+
+    for (guint i = 0; i < data->len; i++) {
+        const HmRange *run = hm_range_list_get(data, i);
+        const gsize start = run->offset / self->unit;
+        const gsize stop = (hm_range_end(run) - 1) / self->unit + 1;
+
+        if (start > at) {
+            save_holes(self, at, start);
+        }
+        save_data(self, MAX(start, at), stop, copy, at_once);
+        at = stop;
+    }
+    save_holes(self, at, end);
+    if (at_once) {
+        wait_for_others(self, first, end);
+    }
+}
