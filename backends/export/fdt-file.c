@@ -7,7 +7,8 @@
 #include "util/error.h"
 #include "util/os.h"
 
-#define FILE_MODE 0644
+#define FILE_MODE  0644
+#define LAST_ERRNO 133 /* of Linux */
 
 /* Loading */
 
@@ -17,22 +18,32 @@ static gboolean set_irregular(GError **error, const char *quoted)
                         quoted);
 }
 
-/* A file that is too large is cut, and its header will say so. */
+static gboolean check_file(int fd, const char *quoted, gsize *size,
+                           GError **error)
+{
+    struct stat st;
+    int err = hm_os_stat(fd, &st);
+
+    if (err) {
+        return hm_set_error_errno(error, -err, "cannot look at %s", quoted);
+    }
+    *size = MIN((guint64)st.st_size, HM_FDT_MAX_SIZE);
+    return S_ISREG(st.st_mode) || set_irregular(error, quoted);
+}
+
+/* A file that is too large is cut, and its header says so. */
 static GBytes *read_all(int fd, const char *quoted, GError **error)
 {
     g_autofree guint8 *data = NULL;
-    struct stat st;
-    gssize length = hm_os_stat(fd, &st);
-    gsize size;
+    gssize length = 0;
+    gsize size = 0;
 
-    if (!length && !S_ISREG(st.st_mode)) {
-        set_irregular(error, quoted);
+    if (!check_file(fd, quoted, &size, error)) {
         return NULL;
     }
-    if (!length) {
-        size = MIN((guint64)st.st_size, HM_FDT_MAX_SIZE);
-        data = g_malloc(size + 1);
-        length = size ? hm_os_read_at(fd, data, size, 0) : 0;
+    data = g_malloc(size + 1);
+    if (size) {
+        length = hm_os_read_at(fd, data, size, 0);
     }
     if (length < 0) {
         hm_set_error_errno(error, (int)-length, "cannot read %s", quoted);
@@ -93,20 +104,16 @@ static char *find_target(const char *path, const char *quoted, GError **error)
     return copy;
 }
 
-/* GLib's errors have another domain. */
-static gboolean set_not_written(GError **error, const GError *why,
-                                const char *quoted)
+/* What a GFileError came from; EIO when it does not say. */
+static int errno_of(const GError *why)
 {
-    HostmemError code = g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOENT)
-                            ? HOSTMEM_ERROR_NOT_FOUND
-                        : g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_ACCES)
-                            ? HOSTMEM_ERROR_PERMISSION
-                        : g_error_matches(why, G_FILE_ERROR, G_FILE_ERROR_NOSPC)
-                            ? HOSTMEM_ERROR_NO_SPACE
-                            : HOSTMEM_ERROR_SYSTEM;
-
-    return hm_set_error(error, code, "cannot write %s: %s", quoted,
-                        why->message);
+    for (int err = 1; err <= LAST_ERRNO && why->code != G_FILE_ERROR_FAILED;
+         err++) {
+        if ((gint)g_file_error_from_errno(err) == why->code) {
+            return err;
+        }
+    }
+    return EIO;
 }
 
 gboolean hostmem_fdt_save(HostmemFdt *self, const char *path, GError **error)
@@ -124,5 +131,5 @@ gboolean hostmem_fdt_save(HostmemFdt *self, const char *path, GError **error)
     return g_file_set_contents_full(
                target, (const char *)self->blob, fdt_totalsize(self->blob),
                G_FILE_SET_CONTENTS_CONSISTENT, FILE_MODE, &why) ||
-           set_not_written(error, why, quoted);
+           hm_set_error_errno(error, errno_of(why), "cannot write %s", quoted);
 }

@@ -64,14 +64,13 @@ static gboolean add_backends(HostmemFdt *self, GPtrArray *objects, guint64 base,
 static gboolean add_device(HostmemFdt *self, HostmemVirtioMem *device,
                            gboolean reserve, GError **error)
 {
-    guint64 base = hostmem_virtio_mem_get_address(device);
-    guint64 size = hostmem_virtio_mem_get_region_size(device);
-    HmRange range;
+    HmRange region = {hostmem_virtio_mem_get_address(device),
+                      hostmem_virtio_mem_get_region_size(device)};
 
-    return (hm_range_init(&range, base, size) &&
-            hm_fdt_check_no_memory(self, "the region", &range, error) &&
+    return (hm_fdt_check_no_memory(self, "the region", &region, error) &&
             (!reserve ||
-             hostmem_fdt_add_reserved(self, REGION_NAME, base, size, error))) ||
+             hostmem_fdt_add_reserved(self, REGION_NAME, region.offset,
+                                      region.length, error))) ||
            blame(HOSTMEM_OBJECT(device), error);
 }
 

@@ -141,6 +141,12 @@ gboolean hostmem_fdt_add_reserved(HostmemFdt *self, const char *name,
     }
     g_snprintf(full_name, sizeof(full_name), "%s@%" G_GINT64_MODIFIER "x", name,
                base);
+    if (parent >= 0 && fdt_subnode_offset(self->blob, parent, full_name) >= 0) {
+        return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
+                            "device tree: there is a node /" RESERVED_NAME
+                            "/%s already",
+                            full_name);
+    }
     return hm_fdt_change(self, add_reserved_node, &new, error);
 }
 

@@ -13,8 +13,10 @@
  * the place of the tree.  A failure therefore leaves the tree as it was.
  */
 
-#define FIRST_ROOM 1024u /* bytes */
-#define PATH_SIZE  512
+#define FIRST_ROOM  1024u /* bytes */
+#define PATH_SIZE   512
+
+#define MIN_VERSION 16u /* of a blob; since 2005 */
 
 /* Reading */
 
@@ -259,6 +261,13 @@ static gboolean read_total(const void *blob, gsize size, guint32 *total,
                             "device tree: the first bytes of %" G_GSIZE_FORMAT
                             " are not its header",
                             size);
+    }
+    /* Names of nodes were paths before, and libfdt trusts them to be. */
+    if (fdt32_to_cpu(header.version) < MIN_VERSION) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "device tree: it is of version %u; versions from "
+                            "%u on are taken",
+                            fdt32_to_cpu(header.version), MIN_VERSION);
     }
     if (*total > HM_FDT_MAX_SIZE) {
         return hm_set_error(error, HOSTMEM_ERROR_LIMIT,

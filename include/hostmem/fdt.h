@@ -25,9 +25,9 @@ HostmemFdt *hostmem_fdt_new(void);
  * @blob: (array length=size): from anywhere, it need not be trusted
  * @size: bytes; what lies behind the tree is ignored
  *
- * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID (malformed, or
- * cells of the root that are neither 1 nor 2) or %HOSTMEM_ERROR_LIMIT (larger
- * than 16 MiB, or deeper than 64 nodes)
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID (malformed, of
+ * a version before 16, or cells of the root that are neither 1 nor 2) or
+ * %HOSTMEM_ERROR_LIMIT (larger than 16 MiB, or deeper than 64 nodes)
  */
 HostmemFdt *hostmem_fdt_parse(const void *blob, gsize size, GError **error);
 
@@ -50,11 +50,12 @@ HostmemFdt *hostmem_fdt_load(const char *path, GError **error);
 /**
  * hostmem_fdt_save: write the blob to a file, all at once.
  *
- * A regular file of that name is replaced when all is written; whoever has the
- * old one open keeps it.  The file has mode 0644, less the umask.
+ * A regular file of that name, links followed, is replaced when all is written;
+ * whoever has the old one open keeps it.  The file has mode 0644, less the
+ * umask.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (@path is there, and no regular
- * file), or %HOSTMEM_ERROR_SYSTEM and the like (folder, disk full); what was
+ * file, or names a descriptor), or what open(2) and write(2) say; what was
  * there is there still
  */
 gboolean hostmem_fdt_save(HostmemFdt *self, const char *path, GError **error);
@@ -116,7 +117,7 @@ gboolean hostmem_fdt_remove_memory(HostmemFdt *self, GError **error);
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (as for memory, @name, cells of
  * /reserved-memory other than the root's) or %HOSTMEM_ERROR_EXISTS (it
- * overlaps another one)
+ * overlaps another one, or there is a node of that name)
  */
 gboolean hostmem_fdt_add_reserved(HostmemFdt *self, const char *name,
                                   guint64 base, guint64 size, GError **error);

@@ -352,7 +352,11 @@ static void test_what_is_no_file_is_not_replaced(void)
                "'/dev/null' is no regular file");
     dump_fails(objects, "/dev/stdout", HOSTMEM_ERROR_INVALID,
                "'/dev/stdout' is no regular file");
-    dump_fails(objects, "@none/out", HOSTMEM_ERROR_NOT_FOUND, "cannot write");
+    dump_fails(objects, "@none/out", HOSTMEM_ERROR_NOT_FOUND,
+               "none/out': No such file or directory");
+    write_file("file", "", 0);
+    dump_fails(objects, "@file/out", HOSTMEM_ERROR_INVALID,
+               "file/out': Not a directory");
 }
 
 static void test_a_link_stays_one(void)

@@ -32,6 +32,22 @@ static void test_reserved_memory_goes_beside_what_is_there(void)
                          0x40000000, 0x40000000);
 }
 
+/* One without "reg" has the name, and no range that could overlap. */
+static void test_reserved_memory_keeps_a_name_that_is_taken(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+    hm_test_tree_add(&tree, "/", "reserved-memory");
+    HM_TEST_SET_CELLS(&tree, "/reserved-memory", "#address-cells", 2);
+    HM_TEST_SET_CELLS(&tree, "/reserved-memory", "#size-cells", 2);
+    hm_test_tree_add(&tree, "/reserved-memory", "a@40000000");
+    g_autoptr(HostmemFdt) fdt = hm_test_parse_tree(&tree);
+    g_autoptr(GError) error = NULL;
+
+    hm_test_assert_refused(hostmem_fdt_add_reserved(fdt, "a", GIB, GIB, &error),
+                           &error, HOSTMEM_ERROR_EXISTS,
+                           "a node /reserved-memory/a@40000000 already");
+}
+
 static void test_reserved_memory_wants_the_roots_cells(void)
 {
     g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
@@ -168,6 +184,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD(reserved_memory_is_made);
     ADD(reserved_memory_goes_beside_what_is_there);
+    ADD(reserved_memory_keeps_a_name_that_is_taken);
     ADD(reserved_memory_wants_the_roots_cells);
     ADD(reserved_memory_wants_a_name);
     ADD(distances_are_added_and_replaced);

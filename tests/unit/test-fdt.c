@@ -236,6 +236,17 @@ static void test_parse_refuses_a_bad_header(void)
                 "malformed, in its header");
 }
 
+/* libfdt 1.6 crashes on some of those. */
+static void test_parse_refuses_an_old_version(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+
+    fdt_set_version(tree.blob, 15);
+    fdt_set_last_comp_version(tree.blob, 15);
+    refuse_blob(tree.blob, HM_TEST_BLOB_SIZE, HOSTMEM_ERROR_INVALID,
+                "it is of version 15; versions from 16 on are taken");
+}
+
 /* A tag that is none behind the root's two properties. */
 static void test_parse_says_where_it_is_malformed(void)
 {
@@ -327,6 +338,7 @@ int main(int argc, char **argv)
     ADD(memory_is_removed);
     ADD(parse_refuses_what_is_no_tree);
     ADD(parse_refuses_a_bad_header);
+    ADD(parse_refuses_an_old_version);
     ADD(parse_says_where_it_is_malformed);
     ADD(parse_says_where_a_name_is_missing);
     ADD(parse_refuses_a_giant);
