@@ -48,8 +48,7 @@ static void find_owner(HostmemBackend *self)
     }
 }
 
-/* (transfer full): absolute. */
-static char *resolve(const HostmemBackend *self, GError **error)
+char *hm_backend_resolve_export(HostmemBackend *self, GError **error)
 {
     const char *name = self->export_path;
 
@@ -98,7 +97,7 @@ gboolean hm_backend_check_export(HostmemBackend *self, GError **error)
         return FALSE;
     }
     if (self->export_path) {
-        path = resolve(self, error);
+        path = hm_backend_resolve_export(self, error);
     }
     return path || !self->export_path;
 }
@@ -107,7 +106,7 @@ gboolean hm_backend_check_export(HostmemBackend *self, GError **error)
 
 static gboolean open_named(HostmemBackend *self, GError **error)
 {
-    g_autofree char *path = resolve(self, error);
+    g_autofree char *path = hm_backend_resolve_export(self, error);
     HmExportOptions options = {
         .path = path,
         .huge_page_size = HOSTMEM_BACKEND_GET_CLASS(self)->pool_page_size(self),
@@ -175,11 +174,12 @@ static gboolean adopt_name(HostmemBackend *self, GError **error)
 
 gboolean hm_backend_open_saved(HostmemBackend *self, GError **error)
 {
-    if (self->pool) {
-        return hm_backend_adopt_loan(self, error);
-    }
-    return HOSTMEM_BACKEND_GET_CLASS(self)->adopt_backing(self, error) &&
-           adopt_name(self, error);
+    gboolean ok =
+        self->pool
+            ? hm_backend_adopt_loan(self, error)
+            : HOSTMEM_BACKEND_GET_CLASS(self)->adopt_backing(self, error);
+
+    return ok && adopt_name(self, error);
 }
 
 /* The name */

@@ -79,8 +79,9 @@ gboolean hm_backend_check_pool(HostmemBackend *self, GError **error)
     if (!self->reserve) {
         return refuse(error, "'reserve=off': the memory is there");
     }
-    if (self->export_path) {
-        return refuse(error, "'export-path': a pool's memory has no name");
+    if (self->export_path && !pool_of(self)->export_dir) {
+        return refuse(error, "'export-path': the memory of a pool without "
+                             "'export-dir' has no name");
     }
     return check_ready(self, error) && check_pages(self, error);
 }
@@ -182,6 +183,32 @@ static gboolean give_to_owner(HostmemBackend *self, GError **error)
     return TRUE;
 }
 
+/* The file is that of the segment. */
+static gboolean open_name(HostmemBackend *self, GError **error)
+{
+    const HmPoolLoan *loan = self->loan;
+    g_autofree char *path = NULL;
+    g_autofree char *size = NULL;
+
+    if (!self->export_path) {
+        return TRUE;
+    }
+    if (loan->n_parts > 1) {
+        size = hm_size_format(loan->pool->segment_size);
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "property 'export-path' needs memory in one file, "
+                            "and this is in %u: its pool has segments of %s",
+                            loan->n_parts, size);
+    }
+    path = hm_backend_resolve_export(self, error);
+    self->export =
+        path ? hm_export_new_for_file(path, self->backing.fd, error) : NULL;
+    if (!self->export) {
+        g_prefix_error(error, "property 'export-path': ");
+    }
+    return self->export != NULL;
+}
+
 gboolean hm_backend_open_pool(HostmemBackend *self, GError **error)
 {
     HmPoolDemand demand = {
@@ -197,7 +224,8 @@ gboolean hm_backend_open_pool(HostmemBackend *self, GError **error)
         return FALSE;
     }
     make_backing(self, demand.length);
-    if (!give_to_owner(self, error) || !hm_pool_loan_mark(self->loan, error)) {
+    if (!open_name(self, error) || !give_to_owner(self, error) ||
+        !hm_pool_loan_mark(self->loan, error)) {
         return FALSE;
     }
     tell_what_is_fresh(self, demand.length);

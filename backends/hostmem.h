@@ -474,6 +474,8 @@ gboolean hm_backend_lock_range(HostmemBackend *self, const HmRange *range,
 void hm_backend_set_export_dir(HostmemBackend *self, HostmemExportDir *dir);
 /** Whether "export-path" and "export-owner" can be, as far as one sees. */
 gboolean hm_backend_check_export(HostmemBackend *self, GError **error);
+/** (transfer full): "export-path" in full; NULL with %HOSTMEM_ERROR_INVALID. */
+char *hm_backend_resolve_export(HostmemBackend *self, GError **error);
 /** The step of creation: the class's open_backing(), or the named file. */
 gboolean hm_backend_open(HostmemBackend *self, GError **error);
 /** The same of memory, and its name, that another process has left. */

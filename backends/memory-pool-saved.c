@@ -38,8 +38,9 @@ static const char *state_name(const HmPoolSegment *segment)
     return segment->state == HM_SEGMENT_READY ? STATE_READY : STATE_DIRTY;
 }
 
-static json_t *describe(const HmPoolSegment *segment)
+static json_t *describe(HmPoolSegment *segment)
 {
+    const char *path = hm_backend_get_export_path(HOSTMEM_BACKEND(segment));
     g_autofree char *where =
         segment->where ? hm_idset_to_string(segment->where) : NULL;
     json_t *entry = json_pack("{s:s,s:I}", "state", state_name(segment), "huge",
@@ -47,6 +48,9 @@ static json_t *describe(const HmPoolSegment *segment)
 
     if (where) {
         json_object_set_new(entry, "nodes", json_string(where));
+    }
+    if (path) {
+        json_object_set_new(entry, HM_SAVED_EXPORT, json_string(path));
     }
     if (segment->borrower) {
         json_object_set_new(entry, "borrower", json_string(segment->borrower));
@@ -141,10 +145,14 @@ static void log_useless(HostmemMemoryPool *self, const GError *why)
 static gboolean adopt(HostmemMemoryPool *self, HmSaved *saved, json_t *entry,
                       GCancellable *cancellable, GError **error)
 {
+    json_t *path = json_object_get(entry, HM_SAVED_EXPORT);
     g_autoptr(GError) why = NULL;
-    HmPoolSegment *segment =
-        hm_pool_segment_adopt(&self->recipe, saved, cancellable, &why);
+    HmPoolSegment *segment;
 
+    if (path) {
+        json_object_set(hm_saved_get_state(saved), HM_SAVED_EXPORT, path);
+    }
+    segment = hm_pool_segment_adopt(&self->recipe, saved, cancellable, &why);
     if (g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
         g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;

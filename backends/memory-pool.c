@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/memory-pool.h"
+#include "backends/pool-home.h"
 #include "util/align.h"
 #include "util/error.h"
 #include "util/hostcaps.h"
@@ -124,6 +125,14 @@ static const HmProp memory_pool_props[] = {
         .type = hostmem_policy_get_type,
         .type_name = "HostMemPolicy",
         .description = "How each segment is spread over host-nodes",
+    },
+    {
+        .name = "export-dir",
+        .kind = HM_PROP_STRING,
+        .offset = HM_PROP_FIELD(HostmemMemoryPool, export_dir),
+        .description = "Directory on a tmpfs or hugetlbfs where segments lie, "
+                       "so that backends that borrow them can have an "
+                       "export-path there",
     },
     {
         .name = "prealloc-threads",
@@ -286,6 +295,23 @@ static gboolean check_context(const HostmemMemoryPool *self, GError **error)
                         "created");
 }
 
+static gboolean check_export_dir(const HostmemMemoryPool *self, GError **error)
+{
+    if (!self->export_dir) {
+        return TRUE;
+    }
+    if (!g_path_is_absolute(self->export_dir)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'export-dir' of memory-pool, '%s', is no absolute "
+                            "path",
+                            self->export_dir);
+    }
+    return !self->seal ||
+           hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "'export-dir' of memory-pool needs 'seal' = 'off': "
+                        "only a memfd can be sealed, and it has no name");
+}
+
 /* Creation */
 
 static void write_recipe(HostmemMemoryPool *self)
@@ -300,6 +326,7 @@ static void write_recipe(HostmemMemoryPool *self)
         .policy = self->policy,
         .threads = self->prealloc_threads,
         .context = self->prealloc_context,
+        .export_dir = self->export_dir,
     };
 }
 
@@ -336,7 +363,8 @@ static void aim(HostmemMemoryPool *self)
 static gboolean check(HostmemMemoryPool *self, GError **error)
 {
     return find_page_size(self, error) && check_segment_size(self, error) &&
-           check_size(self, self->size, error) && check_context(self, error);
+           check_size(self, self->size, error) && check_context(self, error) &&
+           check_export_dir(self, error);
 }
 
 static gboolean memory_pool_complete(HostmemObject *object,
@@ -349,6 +377,9 @@ static gboolean memory_pool_complete(HostmemObject *object,
     }
     write_recipe(self);
     aim(self);
+    if (self->export_dir) {
+        hm_pool_home_sweep(self->export_dir);
+    }
     if (hm_object_get_saved(object)) {
         return hm_memory_pool_restore(self, cancellable, error);
     }

@@ -33,6 +33,7 @@ struct _HostmemMemoryPool {
     gint thp;
     char *host_nodes;
     gint policy;
+    char *export_dir; /* (nullable) */
     guint32 prealloc_threads;
     GObject *prealloc_context;
     gboolean prealloc_async;

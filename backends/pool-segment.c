@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "backends/pool-home.h"
 #include "backends/pool-segment.h"
 #include "util/error.h"
 #include "util/os.h"
@@ -79,16 +80,27 @@ static gboolean open_again(HmBacking *backing, GError **error)
            hm_set_error_errno(error, -ret, "cannot own the file of a segment");
 }
 
-static gboolean pool_segment_open(HostmemBackend *backend, GError **error)
+static gboolean open_unnamed(HostmemBackend *backend, GError **error)
 {
     const HmPoolSegment *self = HM_POOL_SEGMENT(backend);
     gboolean on_tmpfs = !self->seal && !self->huge_page_size &&
                         hm_backend_open_own_tmpfs(backend, backend->size);
 
-    return (on_tmpfs || hm_backing_init_memfd(
-                            &backend->backing, "memory-pool", backend->size,
-                            self->huge_page_size, self->seal, TRUE, error)) &&
-           open_again(&backend->backing, error);
+    return on_tmpfs || hm_backing_init_memfd(
+                           &backend->backing, "memory-pool", backend->size,
+                           self->huge_page_size, self->seal, TRUE, error);
+}
+
+static gboolean pool_segment_open(HostmemBackend *backend, GError **error)
+{
+    const HmPoolSegment *self = HM_POOL_SEGMENT(backend);
+    gboolean ok =
+        self->export_dir
+            ? hm_pool_home_open(backend, self->export_dir, self->huge_page_size,
+                                self->keeps_name, error)
+            : open_unnamed(backend, error);
+
+    return ok && open_again(&backend->backing, error);
 }
 
 static gboolean pool_segment_adopt(HostmemBackend *backend, GError **error)
@@ -114,8 +126,12 @@ static HmPoolSegment *instantiate(const HmSegmentRecipe *recipe, guint64 size)
 
     self->huge_page_size = recipe->huge_page_size;
     self->seal = recipe->seal;
+    self->export_dir = recipe->export_dir;
     if (recipe->pool->jobs) {
         hm_object_set_jobs(HOSTMEM_OBJECT(self), recipe->pool->jobs);
+    }
+    if (recipe->pool->keeper) {
+        hm_object_set_keeper(HOSTMEM_OBJECT(self), recipe->pool->keeper);
     }
     return self;
 }
@@ -141,6 +157,7 @@ static HmPoolSegment *prepare(const HmSegmentRecipe *recipe, HmSaved *saved,
 {
     g_autoptr(HmPoolSegment) self = instantiate(recipe, recipe->size);
 
+    self->keeps_name = TRUE;
     if (saved) {
         hm_object_set_saved(HOSTMEM_OBJECT(self), saved);
         self->unmapped = TRUE;

@@ -45,6 +45,8 @@ struct HmPoolSegment {
     /* constant */
     gsize huge_page_size; /* bytes; 0: base pages */
     gboolean seal;
+    const char *export_dir; /* (nullable): the pool's */
+    gboolean keeps_name;    /* in there */
 
     /* of who fills or renews it */
     guint64 huge;      /* bytes that huge pages mapped when it was filled */
@@ -68,7 +70,9 @@ typedef struct {
     const char *host_nodes; /* (nullable) */
     gint policy;
     guint32 threads;
-    GObject *context; /* (nullable) */
+    GObject *context;       /* (nullable) */
+    const char *export_dir; /* (nullable): where it can have names; outlives
+                             * the segments */
 } HmSegmentRecipe;
 
 /**

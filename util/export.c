@@ -310,6 +310,31 @@ HmExport *hm_export_new(const HmExportOptions *options, HmBacking *backing,
     return g_steal_pointer(&self);
 }
 
+static gboolean check_device(const HmExport *self, GError **error)
+{
+    struct stat st;
+    int ret = hm_os_stat(self->dir, &st);
+
+    if (ret < 0) {
+        return hm_set_error_errno(error, -ret, "%s", self->path);
+    }
+    return st.st_dev == self->device ||
+           hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "%s is on another filesystem than the memory",
+                        self->path);
+}
+
+HmExport *hm_export_new_for_file(const char *path, int fd, GError **error)
+{
+    g_autoptr(HmExport) self = open_directory(path, error);
+
+    if (!self || !remember(self, fd, error) || !check_device(self, error) ||
+        !check_free(self, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&self);
+}
+
 HmExport *hm_export_adopt(const char *path, int fd, GError **error)
 {
     g_autoptr(HmExport) self = open_directory(path, error);

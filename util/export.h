@@ -39,6 +39,14 @@ typedef struct {
 HmExport *hm_export_new(const HmExportOptions *options, HmBacking *backing,
                         GError **error);
 /**
+ * hm_export_new_for_file: one more name for a file.
+ * @fd: the file; it has a name already, or was made without one and never had
+ *     any
+ *
+ * Returns: (transfer full): or NULL as hm_export_new()
+ */
+HmExport *hm_export_new_for_file(const char *path, int fd, GError **error);
+/**
  * hm_export_adopt: a file that was published before, by somebody who is gone.
  * @fd: the file
  *

@@ -34,6 +34,7 @@ static void block_free(gpointer data)
     g_free(self->base);
     g_free(self->folder);
     g_free(self->path);
+    g_free(self->origin);
     g_free(self);
 }
 

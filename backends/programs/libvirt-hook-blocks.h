@@ -35,7 +35,11 @@ typedef struct {
     char *folder;      /* (nullable): that of the domain; NULL: it is a file */
     char *path;        /* what QEMU opens; NULL: the domain has no id */
     const HookNumatune *numatune; /* borrowed from the domain */
-    gboolean made;                /* the folder; of who places files */
+
+    /* what has been done, to be undone */
+    gboolean made;  /* the folder was made */
+    char *origin;   /* (nullable): the file was moved from there */
+    gboolean asked; /* hostmemd was asked for the backend of a pool's memory */
 } HookBlock;
 
 /**

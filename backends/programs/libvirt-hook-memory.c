@@ -270,9 +270,8 @@ static json_t *describe(const HookBlock *block, const HookOwner *owner,
     return object;
 }
 
-static gboolean borrow(const Peer *peer, const json_t *pools,
-                       const HookBlock *block, const HookOwner *owner,
-                       GError **error)
+static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
+                       const HookOwner *owner, GError **error)
 {
     guint64 page_size = hook_place_page_size(block, error);
     const char *pool =
@@ -289,6 +288,7 @@ static gboolean borrow(const Peer *peer, const json_t *pools,
         !delete (peer, block->id, error)) {
         return FALSE;
     }
+    block->asked = TRUE;
     answer = call(peer, "object-add", g_steal_pointer(&object), error);
     return answer != NULL;
 }
@@ -317,8 +317,7 @@ static gboolean place(const Peer *peer, const json_t *pools, const char *file,
 
 gboolean hook_memory_prepare(const HookOptions *options,
                              const HookDomain *domain, GPtrArray *blocks,
-                             gboolean *begun, GCancellable *cancellable,
-                             GError **error)
+                             GCancellable *cancellable, GError **error)
 {
     g_autoptr(HostmemQmpClient) client =
         open_client(options, cancellable, error);
@@ -335,7 +334,6 @@ gboolean hook_memory_prepare(const HookOptions *options,
     for (guint i = 0; pools && i < blocks->len; i++) {
         const char *file = files->len ? g_ptr_array_index(files, i) : NULL;
 
-        *begun = TRUE;
         if (!place(&peer, pools, file, g_ptr_array_index(blocks, i), error)) {
             return FALSE;
         }
@@ -343,31 +341,46 @@ gboolean hook_memory_prepare(const HookOptions *options,
     return pools != NULL;
 }
 
-static gboolean undo(const Peer *peer, const HookBlock *block, GError **error)
+static gboolean is_asked(GPtrArray *blocks)
 {
-    g_autofree char *file = find_own(peer, block, NULL);
-
-    if (file) {
-        hook_place_move_back(block, file);
+    for (guint i = 0; i < blocks->len; i++) {
+        if (((const HookBlock *)g_ptr_array_index(blocks, i))->asked) {
+            return TRUE;
+        }
     }
-    return delete (peer, block->id, error);
+    return FALSE;
 }
 
-gboolean hook_memory_undo(const HookOptions *options, GPtrArray *blocks,
-                          GCancellable *cancellable, GError **error)
+static void undo_places(GPtrArray *blocks)
 {
-    g_autoptr(HostmemQmpClient) client =
-        open_client(options, cancellable, error);
-    const Peer peer = {options, NULL, client, cancellable};
-    gboolean ok = client != NULL;
+    /* The first one has made the folder of all. */
+    for (guint i = blocks->len; i-- > 0;) {
+        hook_place_undo(g_ptr_array_index(blocks, i));
+    }
+}
 
-    for (guint i = 0; i < blocks->len; i++) {
+/* Another session: what the first one waits for may never come. */
+static void undo_requests(const HookOptions *options, GPtrArray *blocks)
+{
+    g_autoptr(HostmemQmpClient) client = open_client(options, NULL, NULL);
+    const Peer peer = {options, NULL, client, NULL};
+
+    for (guint i = 0; client && i < blocks->len; i++) {
         const HookBlock *block = g_ptr_array_index(blocks, i);
 
-        ok = ok && undo(&peer, block, error);
-        hook_place_close(block);
+        if (block->asked) {
+            delete (&peer, block->id, NULL);
+        }
     }
-    return ok;
+}
+
+void hook_memory_undo(const HookOptions *options, GPtrArray *blocks)
+{
+    undo_places(blocks);
+    if (is_asked(blocks)) {
+        undo_requests(options, blocks);
+        undo_places(blocks); /* folders that had a file */
+    }
 }
 
 /* After the end */

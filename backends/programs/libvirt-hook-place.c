@@ -234,17 +234,6 @@ gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
            (!block->folder || make_folder(base, block, owner, error));
 }
 
-void hook_place_close(const HookBlock *block)
-{
-    g_auto(HookFd) base = open_base(block, NULL);
-    g_autofree char *name = NULL;
-
-    if (base >= 0 && block->made) {
-        name = g_path_get_basename(block->folder);
-        unlinkat(base, name, AT_REMOVEDIR);
-    }
-}
-
 guint64 hook_place_page_size(const HookBlock *block, GError **error)
 {
     struct statfs fs;
@@ -299,7 +288,7 @@ static int open_memory(const HookBlock *block, const char *path, GError **error)
     return found;
 }
 
-gboolean hook_place_move(const HookBlock *block, const char *path,
+gboolean hook_place_move(HookBlock *block, const char *path,
                          const HookOwner *owner, GError **error)
 {
     g_auto(HookFd) folder = open_folder(block, error);
@@ -313,6 +302,7 @@ gboolean hook_place_move(const HookBlock *block, const char *path,
         return refuse_errno(error, path);
     }
     if (renameat2(AT_FDCWD, path, folder, name, RENAME_NOREPLACE) == 0) {
+        block->origin = g_strdup(path);
         return TRUE;
     }
     if (errno == EXDEV) {
@@ -324,13 +314,33 @@ gboolean hook_place_move(const HookBlock *block, const char *path,
                        path, block->path, g_strerror(errno));
 }
 
-void hook_place_move_back(const HookBlock *block, const char *path)
+static void move_back(const HookBlock *block)
 {
     g_auto(HookFd) folder = open_folder(block, NULL);
     g_autofree char *name = g_path_get_basename(block->path);
 
     if (folder >= 0) {
-        renameat2(folder, name, AT_FDCWD, path, RENAME_NOREPLACE);
+        renameat2(folder, name, AT_FDCWD, block->origin, RENAME_NOREPLACE);
+    }
+}
+
+static void remove_folder(const HookBlock *block)
+{
+    g_auto(HookFd) base = open_base(block, NULL);
+    g_autofree char *name = g_path_get_basename(block->folder);
+
+    if (base >= 0) {
+        unlinkat(base, name, AT_REMOVEDIR);
+    }
+}
+
+void hook_place_undo(const HookBlock *block)
+{
+    if (block->origin) {
+        move_back(block);
+    }
+    if (block->made) {
+        remove_folder(block);
     }
 }
 

@@ -164,19 +164,16 @@ static gboolean prepare(const HookOptions *options, const HookDomain *domain,
                         GPtrArray *blocks, GCancellable *cancellable)
 {
     g_autoptr(GError) error = NULL;
-    gboolean begun = FALSE;
 
     if (domain->id < 0) {
         hook_refuse(&error, HOSTMEM_ERROR_INVALID, "it has no id");
-    } else if (hook_memory_prepare(options, domain, blocks, &begun, cancellable,
+    } else if (hook_memory_prepare(options, domain, blocks, cancellable,
                                    &error)) {
         return TRUE;
     }
     say("domain '%s' starts as if hostmem were not there: %s", domain->name,
         error->message);
-    if (begun) {
-        hook_memory_undo(options, blocks, NULL, NULL);
-    }
+    hook_memory_undo(options, blocks);
     return FALSE;
 }
 

@@ -24,24 +24,20 @@ typedef struct {
 /**
  * hook_memory_prepare: put ready memory where QEMU of a domain maps it.
  * @blocks: (element-type HookBlock)
- * @begun: (out): something may have been done, which after a failure
- *     hook_memory_undo() undoes
  * @cancellable: ends the waiting
  *
  * All of the blocks, or it fails.  What is there from a call before stays.
  */
 gboolean hook_memory_prepare(const HookOptions *options,
                              const HookDomain *domain, GPtrArray *blocks,
-                             gboolean *begun, GCancellable *cancellable,
-                             GError **error);
+                             GCancellable *cancellable, GError **error);
 /**
  * hook_memory_undo: after hook_memory_prepare() has failed.
  *
- * Moves files back, and has hostmemd delete what it may have made; memory that
- * is still being made is cancelled.
+ * Moves files back, and has hostmemd delete what it was asked for; what it
+ * still makes is cancelled.  Waits for hostmemd last, without a limit.
  */
-gboolean hook_memory_undo(const HookOptions *options, GPtrArray *blocks,
-                          GCancellable *cancellable, GError **error);
+void hook_memory_undo(const HookOptions *options, GPtrArray *blocks);
 /**
  * hook_memory_release: after the end of a domain.
  *
@@ -89,14 +85,10 @@ gboolean hook_place_has(const HookBlock *block, GError **error);
  *
  * Returns: FALSE with an error that names both; then it is where it was
  */
-gboolean hook_place_move(const HookBlock *block, const char *path,
+gboolean hook_place_move(HookBlock *block, const char *path,
                          const HookOwner *owner, GError **error);
-/** Move it back, if it is there and nothing is at @path. */
-void hook_place_move_back(const HookBlock *block, const char *path);
-/** Remove the folder of the block if hook_place_open() made it, and it is
- * empty.
- */
-void hook_place_close(const HookBlock *block);
+/** Undo hook_place_move(), and hook_place_open() when the folder is empty. */
+void hook_place_undo(const HookBlock *block);
 /** Remove files for blocks of the domain that nobody has open any more, where
  * libvirt does not do so. */
 void hook_place_sweep(const HookDomain *domain, const HookBlock *block);

@@ -121,6 +121,242 @@ def test_owner_can_be_told():
         assert (hook.base / "1-vm7/pc.ram").stat().st_uid == OWNER
 
 
+# the memory of a pool
+
+def pool(folder, *more, id="p0", segment=SIZE):
+    return "-object", ",".join(
+        [f"memory-pool,id={id},size={2 * segment},segment-size={segment}",
+         f"seal=off,export-dir={folder}", *more])
+
+
+@contextlib.contextmanager
+def ready_pool(*more, **options):
+    """ready() with a pool of two segments."""
+    with places() as hook, \
+            Hostmemd("-export-dir", hook.base,
+                     *pool(hook.base, *more, **options)) as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        yield hook, daemon
+
+
+def status(daemon, id="p0"):
+    return next(entry for entry in daemon.qmp.execute("query-memory-pools")
+                if entry["id"] == id)
+
+
+def ready_again(daemon):
+    """All of the pool is ready, which takes a moment."""
+    return status(daemon)["ready-size"] == status(daemon)["size"]
+
+
+def visible(hook):
+    return [name for name in hook.files() if not name.startswith(".")]
+
+
+def test_pool_lends_and_gets_back():
+    with ready_pool() as (hook, daemon):
+        for run in range(3):
+            xml = domain_xml(id=run)
+            assert hook.prepare(xml, "--pool", "p0") == ""
+            path = hook.base / f"{run}-vm7" / "pc.ram"
+            info = path.stat()
+            assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (OWNER, 0o600)
+            assert (info.st_size, info.st_blocks * 512) == (SIZE, SIZE)
+            assert not path.read_bytes().strip(b"\0")
+            path.write_bytes(b"x" * SIZE)
+            assert status(daemon)["lent-size"] == SIZE
+            # As libvirt does before it tells of the end.
+            path.unlink()
+            path.parent.rmdir()
+            assert hook.release(domain_xml(id=None), "--pool", "p0") == ""
+            harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+        assert ids(daemon) == []
+        assert visible(hook) == []
+
+
+def test_pool_lends_to_each_cell_on_its_nodes():
+    with ready_pool() as (hook, daemon):
+        more = TWO_CELLS + ("<numatune><memory mode='strict' nodeset='0'/>"
+                            "</numatune>")
+        assert hook.prepare(domain_xml(more=more), "--pool", "p0") == ""
+        assert visible(hook) == ["1-vm7", "1-vm7/ram-node0",
+                                 "1-vm7/ram-node1"]
+        for report in daemon.qmp.execute("query-memdev"):
+            assert report["host-nodes"] == [0], report
+            assert report["policy"] == "bind", report
+            assert report["pool-size"] == report["size"], report
+        assert hook.release(domain_xml(more=more, id=None)) == ""
+        assert ids(daemon) == []
+
+
+def test_second_call_borrows_nothing_more():
+    with ready_pool() as (hook, daemon):
+        for _ in range(2):
+            assert hook.prepare(domain_xml(), "--pool", "p0") == ""
+            assert status(daemon)["lent-size"] == SIZE
+        assert hook.release() == ""
+        assert hook.release() == ""
+
+
+def test_what_a_lost_run_had_goes_back_first():
+    with ready_pool() as (hook, daemon):
+        assert hook.prepare(domain_xml(id=1), "--pool", "p0") == ""
+        assert hook.prepare(domain_xml(id=2), "--pool", "p0") == ""
+        assert len(ids(daemon)) == 1
+        assert (hook.base / "2-vm7" / "pc.ram").exists()
+
+
+def test_pool_that_fits_is_chosen():
+    with places() as hook, Hostmemd(
+            "-export-dir", hook.base,
+            *pool(hook.base, id="small", segment=4 * MIB),
+            *pool(hook.base, id="large", segment=16 * MIB)) as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        options = ["--pool", "missing", "--pool", "small", "--pool", "large"]
+        assert hook.prepare(domain_xml(), *options) == ""
+        assert status(daemon, "large")["lent-size"] == 16 * MIB
+        starts_without(hook, domain_xml(size=17 * MIB, id=2), "17 MiB",
+                       options=options)
+
+
+def test_backend_of_the_domain_comes_before_a_pool():
+    with places() as hook, Hostmemd(
+            "-export-dir", hook.base, *pool(hook.base),
+            *backend("vm7")) as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        assert hook.prepare(domain_xml(), "--pool", "p0") == ""
+        assert status(daemon)["lent-size"] == 0
+        assert "1-vm7/pc.ram" in hook.files() and "vm7" not in hook.files()
+
+
+def test_pool_without_names():
+    with ready("-object", "memory-pool,id=p0,size=8M,segment-size=8M") \
+            as (hook, daemon):
+        starts_without(hook, domain_xml(), "without 'export-dir'",
+                       options=["--pool", "p0"])
+        assert ids(daemon) == []
+
+
+def test_node_that_there_is_not():
+    with ready_pool() as (hook, daemon):
+        more = SHARED_FILE + ("<numatune><memory mode='strict' nodeset='63'/>"
+                              "</numatune>")
+        starts_without(hook, domain_xml(more=more), "no node 63",
+                       options=["--pool", "p0"])
+        assert status(daemon)["lent-size"] == 0
+
+
+def test_short_pool_and_no_room_for_more():
+    """What it lacks does not fit into the tmpfs; both cells start without."""
+    with places() as hook, Hostmemd(
+            "-export-dir", f"{hook.base},size=9M",
+            *pool(hook.base, segment=4 * MIB), *backend("other", MIB)) \
+            as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        more = SHARED_FILE + """<cpu><numa>
+            <cell id='0' memory='4' unit='MiB'/>
+            <cell id='1' memory='4' unit='MiB'/>
+            <cell id='2' memory='4' unit='MiB'/></numa></cpu>"""
+        starts_without(hook, domain_xml(more=more), "needs 4 MiB",
+                       options=["--pool", "p0"])
+        harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+        assert ids(daemon) == ["other"]
+
+
+def test_memory_that_is_not_ready_in_time_is_given_up():
+    """The pool is empty, and the host slow."""
+    size = 256 * MIB
+    with harness.SlowHost(5) as slow, places() as hook, Hostmemd(
+            "-export-dir", hook.base,
+            *pool(hook.base, "prealloc-async=on", segment=size),
+            cgroup=slow) as daemon:
+        hook.address = f"unix:{daemon.socket}"
+        starts_without(hook, domain_xml(size=size), "no answer in time",
+                       options=["--pool", "p0"], timeout=3)
+        harness.wait_until(lambda: not ids(daemon), what="the cancelling")
+
+
+# huge pages
+
+def huge_pages(hook, count):
+    """A hugetlbfs as libvirt has it, for Hook.run()."""
+    stack = contextlib.ExitStack()
+    folder = stack.enter_context(harness.hugetlbfs())
+    stack.enter_context(harness.need_huge_pages(count))
+    (folder / "libvirt" / "qemu").mkdir(parents=True)
+    return stack, folder
+
+
+HUGE = ("<memoryBacking><hugepages/><access mode='shared'/></memoryBacking>")
+
+
+def test_huge_pages_are_a_file_in_the_place_of_the_folder():
+    with places() as hook:
+        stack, folder = huge_pages(hook, 8)
+        base = folder / "libvirt" / "qemu"
+        options = ["--hugetlbfs", folder, "--pool", "p0"]
+        with stack, Hostmemd(*pool(base, "hugetlb=on", "hugetlbsize=2M")) \
+                as daemon:
+            hook.address = f"unix:{daemon.socket}"
+            assert hook.prepare(domain_xml(more=HUGE), *options) == ""
+            info = (base / "1-vm7").stat()
+            assert stat.S_ISREG(info.st_mode) and info.st_size == SIZE
+            assert info.st_uid == OWNER
+            assert hook.release(domain_xml(more=HUGE, id=None), *options) == ""
+            harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+            assert [path.name for path in base.glob("[!.]*")] == []
+
+
+def test_backing_dir_of_huge_pages():
+    with places() as hook:
+        stack, folder = huge_pages(hook, 12)
+        base = folder / "libvirt" / "qemu"
+        options = ["--memory-backing-dir", folder, "--pool", "p0"]
+        with stack, Hostmemd(*pool(base, "hugetlb=on", "hugetlbsize=2M")) \
+                as daemon:
+            hook.address = f"unix:{daemon.socket}"
+            assert hook.prepare(domain_xml(more=TWO_CELLS), *options) == ""
+            assert [(base / "1-vm7" / f"ram-node{k}").stat().st_size
+                    for k in (0, 1)] == [SIZE, SIZE]
+            assert hook.release(domain_xml(more=TWO_CELLS, id=None),
+                                *options) == ""
+            harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+
+
+def test_huge_pages_of_the_domain_do_not_stay():
+    """libvirt cannot remove a file that it takes for a folder."""
+    with places() as hook:
+        stack, folder = huge_pages(hook, 4)
+        base = folder / "libvirt" / "qemu"
+        options = ["--hugetlbfs", folder]
+        with stack, Hostmemd(
+                "-object", f"memory-backend-memfd,id=vm7,size={SIZE},"
+                "hugetlb=on,hugetlbsize=2M,seal=off,prealloc=on,"
+                f"export-path={base}/vm7") as daemon:
+            hook.address = f"unix:{daemon.socket}"
+            assert hook.prepare(domain_xml(more=HUGE), *options) == ""
+            assert os.listdir(base) == ["1-vm7"]
+            assert hook.release(domain_xml(more=HUGE, id=None), *options) == ""
+            assert ids(daemon) == []
+            assert os.listdir(base) == []
+
+
+def test_huge_pages_that_others_have_stay():
+    with places() as hook:
+        stack, folder = huge_pages(hook, 4)
+        base = folder / "libvirt" / "qemu"
+        with stack, ready() as (other, _):
+            hook.address = other.address
+            for name in "7-vm7", "8-vm7", "x-vm7", "9-vm77":
+                with open(base / name, "wb") as file:
+                    file.truncate(2 * MIB)
+            with open(base / "8-vm7", "rb"):
+                said = hook.release(domain_xml(more=HUGE, id=None),
+                                    "--hugetlbfs", folder)
+                assert said == "", said
+            assert sorted(os.listdir(base)) == ["8-vm7", "9-vm77", "x-vm7"]
+
+
 # domains that ask for nothing
 
 def test_domain_without_such_memory_is_left_alone():
@@ -142,10 +378,10 @@ def test_other_steps_are_none_of_its_business():
 
 # what goes wrong
 
-def starts_without(hook, xml, *phrases, **more):
+def starts_without(hook, xml, *phrases, options=(), **more):
     """One line that says why, and nothing is left."""
     before = hook.files()
-    said = hook.prepare(xml, **more)
+    said = hook.prepare(xml, *options, **more)
     assert said.count("\n") == 1, said
     for phrase in phrases:
         assert phrase in said, (phrase, said)
@@ -194,6 +430,18 @@ def test_second_cell_fails_and_the_first_goes_back():
         starts_without(hook, domain_xml(more=TWO_CELLS), "4194304")
         assert sorted(hook.files()) == ["vm7-node0", "vm7-node1"]
         assert ids(daemon) == ["vm7-node0", "vm7-node1"]
+
+
+def test_last_of_three_cells_fails_and_all_go_back():
+    names = [f"vm7-node{k}" for k in range(3)]
+    more = SHARED_FILE + "<cpu><numa>" + "".join(
+        f"<cell id='{k}' memory='{8 if k < 2 else 4}' unit='MiB'/>"
+        for k in range(3)) + "</numa></cpu>"
+    with ready(*(arg for name in names for arg in backend(name))) \
+            as (hook, daemon):
+        starts_without(hook, domain_xml(more=more), "4194304")
+        assert hook.files() == names
+        assert ids(daemon) == names
 
 
 def test_memory_on_another_filesystem():
