@@ -12,6 +12,7 @@ const HmProp hm_fdt_dump_rows[HM_FDT_N_DUMP_ROWS] = {
     {.name = "filename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
     {.name = "dtb", .kind = HM_PROP_STRING},
     {.name = "memdevs", .kind = HM_PROP_ANY, .type_name = "[str]"},
+    {.name = "devices", .kind = HM_PROP_ANY, .type_name = "[str]"},
     {.name = "base", .kind = HM_PROP_SIZE},
     {.name = "replace", .kind = HM_PROP_BOOL},
     {.name = "reserve", .kind = HM_PROP_BOOL},
@@ -59,7 +60,8 @@ static gboolean take_id(json_t *element, gpointer to, GError **error)
     const char *id = json_string_value(element);
 
     if (!id) {
-        return refuse_kind("memdevs", "array of strings", error);
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "Invalid parameter type, expected: string");
     }
     g_ptr_array_add(to, g_strdup(id));
     return TRUE;
@@ -164,9 +166,17 @@ void hm_fdt_dump_free(HmFdtDump *self)
     g_free(self->filename);
     g_free(self->dtb);
     g_clear_pointer(&self->memdevs, g_ptr_array_unref);
+    g_clear_pointer(&self->devices, g_ptr_array_unref);
     g_array_unref(self->distances);
     g_array_unref(self->transports);
     g_free(self);
+}
+
+static GPtrArray *ids_new(json_t *options, const char *name)
+{
+    return json_object_get(options, name)
+               ? g_ptr_array_new_with_free_func(g_free)
+               : NULL;
 }
 
 static HmFdtDump *dump_new(json_t *options)
@@ -181,9 +191,8 @@ static HmFdtDump *dump_new(json_t *options)
         base ? (guint64)json_integer_value(base) : HOSTMEM_FDT_DEFAULT_BASE;
     self->replace = json_is_true(json_object_get(options, "replace"));
     self->reserve = json_is_true(json_object_get(options, "reserve"));
-    if (json_object_get(options, "memdevs")) {
-        self->memdevs = g_ptr_array_new_with_free_func(g_free);
-    }
+    self->memdevs = ids_new(options, "memdevs");
+    self->devices = ids_new(options, "devices");
     self->distances = g_array_new(FALSE, FALSE, sizeof(HmFdtDistance));
     self->transports = g_array_new(FALSE, FALSE, sizeof(HmFdtTransport));
     return self;
@@ -199,6 +208,7 @@ static HmFdtDump *dump_from_json(json_t *options, GError **error)
     }
     self = dump_new(options);
     if (!take_list(options, "memdevs", take_id, self->memdevs, error) ||
+        !take_list(options, "devices", take_id, self->devices, error) ||
         !take_list(options, "distances", take_distance, self->distances,
                    error) ||
         !take_list(options, "virtio-mmio", take_transport, self->transports,

@@ -30,6 +30,7 @@ typedef struct {
     char *filename;
     char *dtb;          /* (nullable): the tree to begin with */
     GPtrArray *memdevs; /* (nullable) (element-type utf8): ids; NULL: all */
+    GPtrArray *devices; /* the same */
     guint64 base;
     gboolean replace; /* what memory @dtb has */
     gboolean reserve;
@@ -39,7 +40,7 @@ typedef struct {
 
 /** The arguments of dump-fdt. */
 extern const HmProp hm_fdt_dump_rows[];
-#define HM_FDT_N_DUMP_ROWS 8
+#define HM_FDT_N_DUMP_ROWS 9
 
 /** What the elements of "distances" and of "virtio-mmio" have. */
 extern const HmProp hm_fdt_distance_rows[];

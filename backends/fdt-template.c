@@ -43,14 +43,14 @@ static gboolean take_per(HmFdtTemplate *self, json_t *own, GError **error)
     const char *per = json_string_value(json_object_get(own, "per"));
     g_autofree char *quoted = NULL;
 
-    self->per_node = g_strcmp0(per, "node") == 0;
+    self->per_node = g_strcmp0(per, "numa-node") == 0;
     if (!per || self->per_node || g_str_equal(per, "range")) {
         return TRUE;
     }
     quoted = hm_error_quote(per);
     return hm_set_error(error, HOSTMEM_ERROR_INVALID,
                         "Parameter 'per' does not accept value %s: it is "
-                        "'range' or 'node'",
+                        "'range' or 'numa-node'",
                         quoted);
 }
 

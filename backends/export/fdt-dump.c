@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/backend.h>
 #include <hostmem/fdt-guest.h>
+#include <hostmem/device.h>
 #include "backends/export/fdt.h"
+#include "backends/object.h"
 #include "util/error.h"
 
 /* Which objects */
 
-static gpointer find_backend(GPtrArray *objects, const char *id)
+/* What one of the lists of ids is about. */
+typedef struct {
+    const char *name;
+    const char *what;
+    GType (*type)(void);
+} Kind;
+
+static const Kind backends = {"memdevs", "memory backend",
+                              hostmem_backend_get_type};
+static const Kind devices = {"devices", "device", hostmem_device_get_type};
+
+static gpointer find(GPtrArray *objects, const Kind *kind, const char *id)
 {
     for (guint i = 0; i < objects->len; i++) {
         gpointer object = g_ptr_array_index(objects, i);
 
-        if (HOSTMEM_IS_BACKEND(object) &&
+        if (G_TYPE_CHECK_INSTANCE_TYPE(object, kind->type()) &&
             g_strcmp0(hostmem_object_get_id(object), id) == 0) {
             return object;
         }
@@ -19,42 +32,65 @@ static gpointer find_backend(GPtrArray *objects, const char *id)
     return NULL;
 }
 
-/* The devices stay: their regions are part of the address space. */
-static void add_others(GPtrArray *chosen, GPtrArray *objects)
+/* A backend that a device has is described by that. */
+static gboolean check_free(GPtrArray *objects, gpointer object,
+                           const char *quoted, GError **error)
+{
+    HostmemObject *device = hm_fdt_find_device_of(objects, object);
+    g_autofree char *user = device ? hm_object_describe(device) : NULL;
+
+    return !device || hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                                   "%s is the memory of %s", quoted, user);
+}
+
+static gboolean choose_one(GPtrArray *chosen, GPtrArray *objects,
+                           const Kind *kind, const char *id, GError **error)
+{
+    gpointer object = find(objects, kind, id);
+    g_autofree char *quoted = hm_error_quote(id);
+
+    if (!object) {
+        return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND, "there is no %s %s",
+                            kind->what, quoted);
+    }
+    if (g_ptr_array_find(chosen, object, NULL)) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID, "%s is there twice",
+                            quoted);
+    }
+    if (!check_free(objects, object, quoted, error)) {
+        return FALSE;
+    }
+    g_ptr_array_add(chosen, object);
+    return TRUE;
+}
+
+static void choose_all(GPtrArray *chosen, GPtrArray *objects, const Kind *kind)
 {
     for (guint i = 0; i < objects->len; i++) {
         gpointer object = g_ptr_array_index(objects, i);
 
-        if (!HOSTMEM_IS_BACKEND(object)) {
+        if (G_TYPE_CHECK_INSTANCE_TYPE(object, kind->type()) &&
+            !hm_fdt_find_device_of(objects, object)) {
             g_ptr_array_add(chosen, object);
         }
     }
 }
 
-/* (transfer container): those of "memdevs", in that order, and the devices. */
-static GPtrArray *choose(const HmFdtDump *dump, GPtrArray *objects,
-                         GError **error)
+/* Those of @ids, in that order; all without. */
+static gboolean choose(GPtrArray *chosen, GPtrArray *objects, const Kind *kind,
+                       GPtrArray *ids, GError **error)
 {
-    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
-
-    if (!dump->memdevs) {
-        return g_ptr_array_ref(objects);
+    if (!ids) {
+        choose_all(chosen, objects, kind);
     }
-    for (guint i = 0; i < dump->memdevs->len; i++) {
-        const char *id = g_ptr_array_index(dump->memdevs, i);
-        gpointer backend = find_backend(objects, id);
-
-        if (!backend) {
-            g_autofree char *quoted = hm_error_quote(id);
-            hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
-                         "memdevs[%u]: there is no memory backend %s", i,
-                         quoted);
-            return NULL;
+    for (guint i = 0; ids && i < ids->len; i++) {
+        if (!choose_one(chosen, objects, kind, g_ptr_array_index(ids, i),
+                        error)) {
+            g_prefix_error(error, "%s[%u]: ", kind->name, i);
+            return FALSE;
         }
-        g_ptr_array_add(chosen, backend);
     }
-    add_others(chosen, objects);
-    return g_steal_pointer(&chosen);
+    return TRUE;
 }
 
 /* What only the options know */
@@ -109,12 +145,15 @@ gboolean hostmem_fdt_dump(GPtrArray *objects, const char *options,
 {
     g_autoptr(HmFdtDump) dump = NULL;
     g_autoptr(HostmemFdt) fdt = NULL;
-    g_autoptr(GPtrArray) chosen = NULL;
+    g_autoptr(GPtrArray) chosen = g_ptr_array_new();
 
     g_return_val_if_fail(objects && options, FALSE);
     dump = hm_fdt_dump_parse(options, error);
-    chosen = dump ? choose(dump, objects, error) : NULL;
-    fdt = chosen ? begin(dump, error) : NULL;
+    if (!dump || !choose(chosen, objects, &backends, dump->memdevs, error) ||
+        !choose(chosen, objects, &devices, dump->devices, error)) {
+        return FALSE;
+    }
+    fdt = begin(dump, error);
     return fdt &&
            hostmem_fdt_add_objects(fdt, chosen, dump->base, dump->reserve,
                                    error) &&

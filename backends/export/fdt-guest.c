@@ -15,18 +15,17 @@ static gboolean blame(HostmemObject *object, GError **error)
     return FALSE;
 }
 
-/* Whether a device of @objects has it. */
-static gboolean is_taken(const HostmemBackend *backend, GPtrArray *objects)
+HostmemObject *hm_fdt_find_device_of(GPtrArray *objects, gconstpointer backend)
 {
     for (guint i = 0; i < objects->len; i++) {
         gpointer object = g_ptr_array_index(objects, i);
 
         if (HOSTMEM_IS_VIRTIO_MEM(object) &&
             hostmem_virtio_mem_get_memdev(object) == backend) {
-            return TRUE;
+            return object;
         }
     }
-    return FALSE;
+    return NULL;
 }
 
 /* *@next: where it lies when it does not say so; then where it ends. */
@@ -53,7 +52,8 @@ static gboolean add_backends(HostmemFdt *self, GPtrArray *objects, guint64 base,
     for (guint i = 0; i < objects->len; i++) {
         gpointer object = g_ptr_array_index(objects, i);
 
-        if (HOSTMEM_IS_BACKEND(object) && !is_taken(object, objects) &&
+        if (HOSTMEM_IS_BACKEND(object) &&
+            !hm_fdt_find_device_of(objects, object) &&
             !add_backend(self, object, &next, error)) {
             return FALSE;
         }

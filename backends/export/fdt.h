@@ -86,6 +86,9 @@ GArray *hm_fdt_read_reg(const void *blob, int node, const HmFdtCells *cells,
 /** (transfer full): "/reserved-memory/a@1000", for messages. */
 char *hm_fdt_path(const void *blob, int node);
 
+/** (transfer none) (nullable): the one of @objects that has the backend. */
+HostmemObject *hm_fdt_find_device_of(GPtrArray *objects, gconstpointer backend);
+
 /** hm_fdt_make_lines: hostmem_fdt_make_objects() of a tree that is there. */
 char **hm_fdt_make_lines(HostmemFdt *self, const HmFdtTemplate *template,
                          GError **error);

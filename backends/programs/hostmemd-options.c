@@ -43,8 +43,9 @@ static const Row rows[] = {
      "Mount a tmpfs of huge pages on an empty directory, where\n"
      "other processes find memory by its export-path, and\n"
      "unmount it at the end.  It takes CAP_SYS_ADMIN."},
-    {"-dtb", 0, "FILE[,per=range|node][,qom-type=TYPE][,PROPERTY=VALUE]...",
-     LIST, FIELD(dtbs),
+    {"-dtb", 0,
+     "FILE[,per=range|numa-node][,qom-type=TYPE][,PROPERTY=VALUE]...", LIST,
+     FIELD(dtbs),
      "Create a backend for each range of memory that a device\n"
      "tree has, or for each of its NUMA nodes: ram0, ram1... or\n"
      "ram-node0...; may be repeated.  The properties go to all\n"

@@ -140,7 +140,9 @@ static const HmQmpType type_memdev = OBJECT(
     {"populated-size", &hm_qmp_type_int},
     {"export-path", &hm_qmp_type_str, TRUE},
     {"prealloc-method", &hm_qmp_type_str, TRUE},
-    {"pool", &hm_qmp_type_str, TRUE}, {"pool-size", &hm_qmp_type_int, TRUE});
+    {"guest-addr", &hm_qmp_type_int, TRUE},
+    {"guest-node", &hm_qmp_type_int, TRUE}, {"pool", &hm_qmp_type_str, TRUE},
+    {"pool-size", &hm_qmp_type_int, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 
 static const HmQmpType type_memory_part =

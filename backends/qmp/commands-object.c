@@ -72,6 +72,20 @@ static void add_members(json_t *entry, HostmemObject *object,
     }
 }
 
+/* Where a guest has it, as far as that was said. */
+static void add_place(json_t *entry, HostmemBackend *backend)
+{
+    gint64 address = hostmem_backend_get_guest_address(backend);
+    gint64 node = hostmem_backend_get_guest_node(backend);
+
+    if (address >= 0) {
+        json_object_set_new(entry, "guest-addr", json_integer(address));
+    }
+    if (node >= 0) {
+        json_object_set_new(entry, "guest-node", json_integer(node));
+    }
+}
+
 static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
 {
     static const char *const members[] = {
@@ -93,6 +107,7 @@ static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
         json_object_set_new(entry, "prealloc-method",
                             json_string(report.method));
     }
+    add_place(entry, HOSTMEM_BACKEND(object));
     if (hostmem_backend_get_pool(HOSTMEM_BACKEND(object))) {
         add_members(entry, object, pool_members, G_N_ELEMENTS(pool_members),
                     links);

@@ -46,11 +46,11 @@ gboolean hostmem_fdt_add_objects(HostmemFdt *self, GPtrArray *objects,
  * Reads "dtb" and writes "filename", which may be the same, so it may take as
  * long as files do.
  *
- * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax, key, value),
- * %HOSTMEM_ERROR_NOT_FOUND (an id of "memdevs" is no backend of @objects), or
- * the errors of hostmem_fdt_load(), hostmem_fdt_add_objects(),
- * hostmem_fdt_set_distance(), hostmem_fdt_add_virtio_mmio() and
- * hostmem_fdt_save()
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax, key, value, an id of
+ * "memdevs" whose memory a device has), %HOSTMEM_ERROR_NOT_FOUND (an id of
+ * "memdevs" or "devices" is none of @objects), or the errors of
+ * hostmem_fdt_load(), hostmem_fdt_add_objects(), hostmem_fdt_set_distance(),
+ * hostmem_fdt_add_virtio_mmio() and hostmem_fdt_save()
  */
 gboolean hostmem_fdt_dump(GPtrArray *objects, const char *options,
                           GError **error);
@@ -58,15 +58,15 @@ gboolean hostmem_fdt_dump(GPtrArray *objects, const char *options,
 /**
  * hostmem_fdt_make_objects: which backends the memory of a device tree asks
  * for.
- * @options: "file=FILE[,per=range|node][,qom-type=TYPE][,id=PREFIX]
+ * @options: "file=FILE[,per=range|numa-node][,qom-type=TYPE][,id=PREFIX]
  *     [,PROPERTY=VALUE]...", or the same as JSON when it starts with '{'
  *
  * With "per=range", the default, each range of memory is a backend of its own:
- * PREFIX0, PREFIX1... by address.  With "per=node" all of a NUMA node is one:
- * PREFIX-nodeN, and PREFIX for memory that names no node.  PREFIX is "ram" and
- * TYPE "memory-backend-memfd" when not given.  "size" and "guest-node" are the
- * tree's, and so is "guest-addr" where a backend is one range.  Each further
- * PROPERTY goes to all of them.
+ * PREFIX0, PREFIX1... by address.  With "per=numa-node" all of a NUMA node is
+ * one: PREFIX-nodeN, and PREFIX for memory that names no node.  PREFIX is "ram"
+ * and TYPE "memory-backend-memfd" when not given.  "size" and "guest-node" are
+ * the tree's, and so is "guest-addr" where a backend is one range.  Each
+ * further PROPERTY goes to all of them.
  *
  * Nothing is made; hostmem_registry_add_batch() does, and checks the values.
  *

@@ -159,20 +159,18 @@ def test_each_range_becomes_a_backend():
         blob = two_nodes(folder)
         with Hostmemd("-dtb", f"{blob},prealloc=on") as daemon:
             memdevs = daemon.qmp.execute("query-memdev")
-            found = [[daemon.qmp.execute("qom-get", path=m["id"], property=name)
-                      for name in ("guest-addr", "size", "guest-node")]
-                     for m in memdevs]
         assert [(m["id"], m["type"], m["prealloc"], m["populated-size"])
                 for m in memdevs] == [
             ("ram0", "memory-backend-memfd", True, 4 << 20),
             ("ram1", "memory-backend-memfd", True, 8 << 20)], memdevs
-        assert [tuple(range) for range in found] == TWO_RANGES
+        assert [(m["guest-addr"], m["size"], m["guest-node"])
+                for m in memdevs] == TWO_RANGES, memdevs
 
 
 def test_each_numa_node_becomes_a_backend():
     with scratch() as folder:
         blob = two_nodes(folder)
-        printed = succeeds("--once", "-dtb", f"{blob},per=node,id=vm7,"
+        printed = succeeds("--once", "-dtb", f"{blob},per=numa-node,id=vm7,"
                            "qom-type=memory-backend-ram")
         assert table(printed) == [("vm7-node0", "4 MiB"),
                                   ("vm7-node1", "8 MiB")], printed

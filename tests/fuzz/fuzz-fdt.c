@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fdt) {
         list(fdt);
         make_lines(fdt, "file=x,prealloc=on");
-        make_lines(fdt, "file=x,per=node,id=vm");
+        make_lines(fdt, "file=x,per=numa-node,id=vm");
         change(fdt);
         list(fdt);
         remove_all(fdt);

@@ -3,6 +3,7 @@
 """Device trees of QEMU and of Debian go in, and ours boot Linux."""
 
 import contextlib
+import json
 import re
 import struct
 import subprocess
@@ -72,7 +73,7 @@ def check_machine(emulator, base):
         assert devicetree.memory(tree) == [
             (base, SIZES[0], 0), (base + SIZES[0], SIZES[1], 1)]
         check_round_trip(tree, folder)
-        printed = run("-dtb", f"{tree},per=node,reserve=off")
+        printed = run("-dtb", f"{tree},per=numa-node,reserve=off")
         assert [line.split()[:4] for line in printed.splitlines()[1:]] == [
             [f"ram-node{i}", "memory-backend-memfd", str(size // GIB), "GiB"]
             for i, size in enumerate(SIZES)], printed
@@ -80,6 +81,31 @@ def check_machine(emulator, base):
 
 def test_the_tree_of_an_arm_machine():
     check_machine("qemu-system-aarch64", GIB)
+
+
+def test_a_transport_in_the_tree_of_an_arm_machine():
+    """With an interrupt of three cells, as those that QEMU has put there."""
+    with scratch() as folder:
+        source = qemu_tree("qemu-system-aarch64", folder / "qemu.dtb")
+        target = folder / "out.dtb"
+        options = {"filename": str(target), "dtb": str(source),
+                   "replace": True, "reserve": True,
+                   "virtio-mmio": [{"addr": 0xb000000,
+                                    "interrupt": [0, 100, 1]}]}
+        ram = "memory-backend-memfd,reserve=off,size=1G,id="
+        run("-object", ram + "m0", "-object", ram + "hot",
+            "-device", "virtio-mem,memdev=hot", "-dumpdtb", json.dumps(options))
+        made = devicetree.nodes(target)["/virtio_mmio@b000000"]
+        theirs = devicetree.nodes(source)["/virtio_mmio@a000000"]
+        assert set(made) == set(theirs), made
+        assert not set(devicetree.warnings(target)) - set(
+            devicetree.warnings(source))
+        options["virtio-mmio"][0]["interrupt"] = [100]
+        result = run_hostmemd(["--once", "-object", ram + "m0", "-dumpdtb",
+                               json.dumps(options)])
+        assert "virtio-mmio[0]: device tree: an interrupt of 1 cells was " \
+            "given, and those of the root's interrupt-parent have 3" in \
+            result.stderr, result.stderr
 
 
 def test_the_tree_of_a_riscv_machine():

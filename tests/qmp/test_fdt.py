@@ -57,6 +57,27 @@ def test_one_machine_of_several():
             dump(daemon, path)
 
 
+def test_devices_of_one_machine():
+    with scratch() as folder, Hostmemd() as daemon:
+        add(daemon, "a0", 8 * GIB, reserve=False)
+        for number, address in enumerate((4 * GIB, 16 * GIB)):
+            add(daemon, f"hot{number}", GIB, reserve=False)
+            daemon.qmp.execute("device_add", driver="virtio-mem",
+                               id=f"v{number}", memdev=f"hot{number}",
+                               memaddr=address)
+        path = dump(daemon, folder / "out.dtb", devices=["v1"], reserve=True)
+        assert devicetree.memory(path) == [(GIB, 8 * GIB, None)]
+        reserved = [name for name in devicetree.nodes(path)
+                    if name.startswith("/reserved-memory/")]
+        assert reserved == ["/reserved-memory/hotplug@400000000"], reserved
+        with raises(QmpError, "virtio-mem 'v0': device tree: the region of "
+                    "0x40000000 bytes at 0x100000000 overlaps"):
+            dump(daemon, path)
+        with raises(QmpError, "memdevs[0]: 'hot1' is the memory of virtio-mem "
+                    "'v1'"):
+            dump(daemon, path, memdevs=["hot1"])
+
+
 def test_lists_go_in_as_they_are():
     with scratch() as folder, Hostmemd() as daemon:
         add(daemon, "m0", GIB)
@@ -125,6 +146,7 @@ def test_schema_knows_the_lists():
         schema["[FdtTransport]"]["element-type"]]["members"]}
     assert transport["interrupt"]["type"] == "[int]"
     assert arguments["memdevs"]["type"] == "[str]"
+    assert arguments["devices"]["type"] == "[str]"
 
 
 if __name__ == "__main__":

@@ -190,6 +190,30 @@ static void test_memdevs_choose_and_order(void)
         HOSTMEM_ERROR_NOT_FOUND, "memdevs[1]: there is no memory backend 'x'");
 }
 
+static void test_memory_of_a_device_is_not_chosen(void)
+{
+    g_autoptr(GPtrArray) objects =
+        make("memory-backend-ram,id=m0,size=1G", NULL);
+    add_device(objects);
+
+    dump_fails(objects, "{\"filename\": \"@out\", \"memdevs\": [\"mem0\"]}",
+               HOSTMEM_ERROR_INVALID,
+               "memdevs[0]: 'mem0' is the memory of virtio-mem");
+}
+
+/* Those of another guest may be where this one has memory. */
+static void test_devices_are_chosen(void)
+{
+    g_autoptr(GPtrArray) objects =
+        make("memory-backend-ram,id=m0,size=4G", NULL);
+    add_device(objects);
+    g_autoptr(HostmemFdt) fdt =
+        dump_works(objects, "{\"filename\": \"@out\", \"devices\": [], "
+                            "\"reserve\": true}");
+
+    hm_test_assert_memory(fdt, "40000000+100000000@-1");
+}
+
 static void test_a_tree_is_added_to(void)
 {
     g_autoptr(GPtrArray) objects =
@@ -249,7 +273,12 @@ static void test_bad_elements_are_named(void)
     } wrong[] = {
         {"\"memdevs\": \"m0\"",
          "Invalid parameter type for 'memdevs', expected: array"},
-        {"\"memdevs\": [0]", "memdevs[0]: Invalid parameter type"},
+        {"\"memdevs\": [0]",
+         "memdevs[0]: Invalid parameter type, expected: string"},
+        {"\"memdevs\": [\"m0\", \"m0\"]", "memdevs[1]: 'm0' is there twice"},
+        {"\"memdevs\": [\"m0\", \"x\"]",
+         "memdevs[1]: there is no memory backend 'x'"},
+        {"\"devices\": [\"m0\"]", "devices[0]: there is no device 'm0'"},
         {"\"distances\": [0]", "distances[0]: Invalid parameter type"},
         {"\"distances\": [{\"src\": 0, \"dst\": 1}]",
          "distances[0]: Parameter 'val' is missing"},
@@ -389,6 +418,8 @@ static const HmTest tests[] = {
     TEST(a_region_may_not_overlap_memory),
     TEST(backends_may_not_overlap),
     TEST(memdevs_choose_and_order),
+    TEST(memory_of_a_device_is_not_chosen),
+    TEST(devices_are_chosen),
     TEST(a_tree_is_added_to),
     TEST(a_trees_memory_is_in_the_way),
     TEST(a_file_may_be_changed_in_place),

@@ -73,7 +73,7 @@ static void test_each_numa_node_is_a_backend(void)
 {
     g_auto(HmTestTree) tree = tree_with_nodes();
 
-    assert_objects(&tree, ",per=node,id=pc",
+    assert_objects(&tree, ",per=numa-node,id=pc",
                    MEMFD "\"id\": \"pc-node0\", \"size\": 5368709120, "
                          "\"guest-node\": 0}\n" MEMFD
                          "\"id\": \"pc-node1\", \"size\": 16777216, "
@@ -86,7 +86,7 @@ static void test_ranges_that_touch_have_an_address(void)
 
     hm_test_tree_add_memory(&tree, "memory@1000", 0, 0x1000, 0x1000);
     hm_test_tree_add_memory(&tree, "memory@2000", 0, 0x2000, 0x1000);
-    assert_objects(&tree, ",per=node",
+    assert_objects(&tree, ",per=numa-node",
                    MEMFD "\"id\": \"ram\", \"size\": 8192, "
                          "\"guest-addr\": 4096}");
 }
