@@ -8,6 +8,7 @@ import devicetree
 import harness
 from expect import fails, succeeds
 from harness import Hostmemd, run_hostmemd, scratch
+from keeper import Keeper, kill
 
 GIB = 1 << 30
 RAM = "memory-backend-ram,"
@@ -115,6 +116,12 @@ def test_a_file_is_replaced_as_a_whole():
         assert os.listdir(folder) == ["out.dtb"]
 
 
+def qmp_dump(daemon, folder):
+    path = folder / "qmp.dtb"
+    daemon.qmp.execute("dump-fdt", filename=str(path))
+    return path
+
+
 def dump_fails(folder, more, *phrases, args=("-object", RAM + "id=m0,size=1G")):
     text = f"{folder / 'out.dtb'}{more}"
     fails("--once", *args, "-dumpdtb", text, folder=folder,
@@ -196,6 +203,26 @@ def test_it_goes_with_other_objects_and_devices():
             "-device", "virtio-mem,id=v0,memdev=m0")
         assert [id for id, _ in table(printed)] == ["tc0", "m0", "ram0",
                                                     "ram1"], printed
+
+
+def test_a_restart_goes_on_with_memory_of_a_tree():
+    """The same tree asks for what is there; another one is told of."""
+    with scratch() as folder, Keeper() as boss:
+        args = "-dtb", f"{two_nodes(folder)},prealloc=on"
+        for number in range(2):
+            with boss.run(*args) as daemon:
+                boss.settle("ram0", "ram1")
+                assert devicetree.memory(qmp_dump(daemon, folder)) == TWO_RANGES
+                assert len(daemon.qmp.execute("query-restore")) == 2 * number
+                assert "warning" not in daemon.stderr, daemon.stderr
+                kill(daemon)
+        devicetree.compile(folder / "in.dtb",
+                           TWO_NODES.replace("<2 0 0 ", "<3 0 0 "))
+        with boss.run(*args) as daemon:
+            boss.settle("ram0", "ram1")
+            assert devicetree.memory(qmp_dump(daemon, folder)) == TWO_RANGES
+            assert '"id": "ram1"' in daemon.stderr, daemon.stderr
+            assert "guest-addr" in daemon.stderr, daemon.stderr
 
 
 def dtb_fails(text, *phrases):
