@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dlfcn.h>
+#include <string.h>
 #include "backends/export/libvirt.h"
 #include "util/error.h"
 
@@ -15,6 +16,8 @@
 
 #define LIBVIRT      "libvirt.so.0"
 #define LIBVIRT_QEMU "libvirt-qemu.so.0"
+
+#define MAX_MESSAGE  512 /* bytes; texts from outside are repeated in it */
 
 typedef struct {
     const char *name;
@@ -121,17 +124,31 @@ static HostmemError code_of(int libvirt_code)
     }
 }
 
+/* (transfer full): behind the first line comes the XML, drawn upon. */
+static char *first_line(const char *message)
+{
+    g_autofree char *line = g_strndup(message, strcspn(message, "\r\n"));
+    char *valid =
+        g_utf8_make_valid(line, MIN((gssize)strlen(line), MAX_MESSAGE));
+
+    for (char *c = valid; *c; c++) {
+        *c = g_ascii_iscntrl(*c) ? '?' : *c;
+    }
+    return valid;
+}
+
 gboolean hm_libvirt_set_error(const HmLibvirt *lib, GError **error,
                               const char *format, ...)
 {
     virErrorPtr last = lib->virGetLastError();
+    g_autofree char *reason =
+        first_line(last && last->message ? last->message : "no reason given");
     va_list args;
 
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    hm_set_error(error, code_of(last ? last->code : 0), "%s: %s", what,
-                 last && last->message ? last->message : "no reason was given");
+    hm_set_error(error, code_of(last ? last->code : 0), "%s: %s", what, reason);
     lib->virResetLastError();
     return FALSE;
 }

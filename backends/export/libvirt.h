@@ -10,11 +10,14 @@
  * What we call of libvirt, each named once: a file of ours calls
  * lib->virConnectOpen(...) of what hm_libvirt_get() returns.  See libvirt.c.
  */
-#define HM_LIBVIRT_CALLS(CALL) \
-    CALL(virConnectClose)      \
-    CALL(virGetLastError)      \
-    CALL(virInitialize)        \
-    CALL(virResetLastError)    \
+#define HM_LIBVIRT_CALLS(CALL)        \
+    CALL(virConnectClose)             \
+    CALL(virConnectDomainXMLToNative) \
+    CALL(virConnectOpen)              \
+    CALL(virEventRegisterDefaultImpl) \
+    CALL(virGetLastError)             \
+    CALL(virInitialize)               \
+    CALL(virResetLastError)           \
     CALL(virSetErrorFunc)
 
 /* The same of libvirt-qemu. */

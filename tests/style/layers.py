@@ -31,6 +31,7 @@ OWNERS = {
     r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
     r"|backends/(fdt|object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
+    r"|backends/export/libvirt-memory\.h"
     r"|backends/programs/hostmemctl-json\.[ch]",
 }
 
