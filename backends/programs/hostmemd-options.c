@@ -11,9 +11,10 @@
  */
 
 typedef enum {
-    FLAG, /* gboolean */
-    TEXT, /* char *, the last one counts */
-    LIST, /* GPtrArray * of char * */
+    FLAG,    /* gboolean */
+    TEXT,    /* char *, the last one counts */
+    LIST,    /* GPtrArray * of char * */
+    SECONDS, /* guint, at least 1 */
 } Kind;
 
 typedef struct {
@@ -25,7 +26,9 @@ typedef struct {
     const char *help;
 } Row;
 
-#define FIELD(field) G_STRUCT_OFFSET(HmOptions, field)
+#define DEFAULT_LIBVIRT_TIMEOUT 60 /* seconds */
+
+#define FIELD(field)            G_STRUCT_OFFSET(HmOptions, field)
 
 /* A row without a name is a heading. */
 static const Row rows[] = {
@@ -39,6 +42,12 @@ static const Row rows[] = {
      "Create a virtio-mem device on a memory backend, after all\n"
      "objects; may be repeated.  '-device help' lists the\n"
      "drivers, '-device DRIVER,help' the properties of one."},
+    {"-libvirt-xml", 0, "FILE", TEXT, FIELD(libvirt_xml),
+     "Create the objects and devices that libvirt would ask QEMU\n"
+     "for, for the domain whose XML this is; '-' is standard\n"
+     "input."},
+    {"-libvirt-timeout", 0, "SECONDS", SECONDS, FIELD(libvirt_timeout),
+     "How long libvirt may take for that; 60 by default."},
     {"-export-dir", 0, "DIR[,size=SIZE]", TEXT, FIELD(export_dir),
      "Mount a tmpfs of huge pages on an empty directory, where\n"
      "other processes find memory by its export-path, and\n"
@@ -86,6 +95,8 @@ static const Row rows[] = {
     {.help = "Information"},
     {"--print-capabilities", 0, NULL, FLAG, FIELD(print_capabilities),
      "Print what this build and this host can do, as JSON."},
+    {HM_CONVERT_OPTION, 0, "FILE", TEXT, FIELD(print_libvirt_options),
+     "Print the options that '-libvirt-xml FILE' stands for."},
     {"--version", 'V', NULL, FLAG, FIELD(version), "Print the version."},
     {"--help", 'h', NULL, FLAG, FIELD(help), "Print this text."},
 };
@@ -142,8 +153,12 @@ static const Row *find_row(const char *text)
     return NULL;
 }
 
-static void store(const Row *row, HmOptions *options, const char *value)
+#define MAX_SECONDS (24 * 60 * 60)
+
+/* FALSE when @value is none of the kind. */
+static gboolean store(const Row *row, HmOptions *options, const char *value)
 {
+    guint64 number;
     gpointer field = G_STRUCT_MEMBER_P(options, row->offset);
 
     switch (row->kind) {
@@ -157,7 +172,15 @@ static void store(const Row *row, HmOptions *options, const char *value)
     case LIST:
         g_ptr_array_add(*(GPtrArray **)field, g_strdup(value));
         break;
+    case SECONDS:
+        if (!g_ascii_string_to_unsigned(value, 10, 1, MAX_SECONDS, &number,
+                                        NULL)) {
+            return FALSE;
+        }
+        *(guint *)field = (guint)number;
+        break;
     }
+    return TRUE;
 }
 
 static gboolean refuse(GError **error, const char *format, ...)
@@ -191,8 +214,9 @@ static gboolean parse_one(HmOptions *options, char ***argv, GError **error)
     if (row->kind != FLAG && !value && !(value = *(*argv)++)) {
         return refuse(error, "%s: requires an argument", row->name);
     }
-    store(row, options, value);
-    return TRUE;
+    return store(row, options, value) ||
+           refuse(error, "%s %s: takes a number of seconds, at most %d",
+                  row->name, value, MAX_SECONDS);
 }
 
 static guint count_stdio(const HmOptions *options)
@@ -212,7 +236,7 @@ gboolean hm_options_qmp_on_stdio(const HmOptions *options)
 gboolean hm_options_are_idle(const HmOptions *options)
 {
     return !options->objects->len && !options->devices->len &&
-           !options->qmp->len;
+           !options->qmp->len && !options->libvirt_xml;
 }
 
 static gboolean check(const HmOptions *options, GError **error)
@@ -235,6 +259,10 @@ static gboolean check(const HmOptions *options, GError **error)
         return refuse(error, "-qmp stdio: only one session can have standard "
                              "input and output");
     }
+    if (stdio && g_strcmp0(options->libvirt_xml, "-") == 0) {
+        return refuse(error, "-qmp stdio does not go with -libvirt-xml -: only "
+                             "one of them can have standard input");
+    }
     if (stdio && (options->daemonize || options->run)) {
         return refuse(error, "-qmp stdio does not go with %s: %s",
                       options->run ? "--run" : "-daemonize",
@@ -251,6 +279,7 @@ static HmOptions *options_new(void)
     options->devices = g_ptr_array_new_with_free_func(g_free);
     options->dtbs = g_ptr_array_new_with_free_func(g_free);
     options->qmp = g_ptr_array_new_with_free_func(g_free);
+    options->libvirt_timeout = DEFAULT_LIBVIRT_TIMEOUT;
     return options;
 }
 
@@ -284,6 +313,8 @@ void hm_options_free(HmOptions *options)
     g_free(options->pidfile);
     g_free(options->run);
     g_free(options->restore_fds);
+    g_free(options->libvirt_xml);
+    g_free(options->print_libvirt_options);
     g_free(options);
 }
 

@@ -7,8 +7,9 @@
 /*
  * The life of a daemon:
  *
- *   starting   sockets are open; what an earlier process has left is made
- *              again, then the other objects are created, all in one run
+ *   starting   sockets are open; a domain of libvirt is read; what an earlier
+ *              process has left is made again, then the other objects are
+ *              created, all in one run
  *   serving    all are there, pidfile written, --run's command started
  *   ready      no job populates any more
  *   leaving    what is under way is cancelled, then everything is given back,
@@ -39,6 +40,7 @@ struct Daemon {
     GCancellable *starting;       /* NULL once ready */
     HostmemExportDir *export_dir; /* (nullable) */
     HostmemRegistry *registry;
+    char **domain;      /* (nullable): what -libvirt-xml says, once known */
     HmStartup *startup; /* NULL once all that hangs on the memory is there */
     HostmemQmpServer *server;
     HmDoors *doors;
@@ -246,7 +248,8 @@ static void on_started(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
 static void start_up(Daemon *self)
 {
     hm_store_follow(self->store);
-    self->startup = hm_startup_new(self->registry, self->options);
+    self->startup = hm_startup_new(self->registry, self->options,
+                                   (const char *const *)self->domain);
     hm_startup_async(self->startup, self->starting, on_started, self);
 }
 
@@ -258,6 +261,29 @@ static void on_restored(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
 
     if (hm_store_restore_finish(result, &error)) {
         start_up(self);
+    } else {
+        fail_start(self, error);
+    }
+}
+
+static void restore(Daemon *self)
+{
+    if (hm_store_has_found(self->store)) {
+        hm_store_restore_async(self->store, self->starting, on_restored, self);
+    } else {
+        start_up(self);
+    }
+}
+
+static void on_domain(G_GNUC_UNUSED GObject *source, GAsyncResult *result,
+                      gpointer data)
+{
+    Daemon *self = data;
+    g_autoptr(GError) error = NULL;
+
+    self->domain = hm_domain_read_finish(result, &error);
+    if (self->domain) {
+        restore(self);
     } else {
         fail_start(self, error);
     }
@@ -319,10 +345,10 @@ static gboolean start(Daemon *self, GError **error)
     if (!self->options->quiet) {
         self->progress = hm_progress_new(self->registry);
     }
-    if (hm_store_has_found(self->store)) {
-        hm_store_restore_async(self->store, self->starting, on_restored, self);
+    if (self->options->libvirt_xml) {
+        hm_domain_read_async(self->options, self->starting, on_domain, self);
     } else {
-        start_up(self);
+        restore(self);
     }
     return TRUE;
 }
@@ -368,6 +394,7 @@ static void leave(Daemon *self)
         hm_startup_abandon(self->startup);
     }
     g_clear_pointer(&self->startup, hm_startup_free);
+    g_clear_pointer(&self->domain, g_strfreev);
     g_clear_object(&self->registry);
     g_clear_object(&self->export_dir);
     if (!left) {

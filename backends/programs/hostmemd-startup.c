@@ -3,6 +3,8 @@
 
 struct HmStartup {
     HostmemRegistry *registry; /* borrowed */
+    const char *xml;           /* (nullable), borrowed: -libvirt-xml */
+    char **domain;             /* (nullable): what that says */
     GPtrArray *objects;        /* in the order of creation; NULL at the end */
     GPtrArray *devices;
     GPtrArray *ids; /* of the objects */
@@ -14,6 +16,7 @@ void hm_startup_free(HmStartup *self)
     g_ptr_array_unref(self->objects);
     g_ptr_array_unref(self->devices);
     g_ptr_array_unref(self->ids);
+    g_strfreev(self->domain);
     g_free(self);
 }
 
@@ -65,6 +68,23 @@ static gboolean is_restored(HostmemRegistry *registry, const char *option,
     return TRUE;
 }
 
+/* What @option says, in -libvirt-xml and then on the command line; borrowed. */
+static GPtrArray *list_lines(char **domain, const char *option,
+                             GPtrArray *written)
+{
+    GPtrArray *lines = g_ptr_array_new();
+
+    for (char **line = domain; line && *line; line += 2) {
+        if (g_str_equal(line[0] + 1, option)) {
+            g_ptr_array_add(lines, line[1]);
+        }
+    }
+    for (guint i = 0; i < written->len; i++) {
+        g_ptr_array_add(lines, written->pdata[i]);
+    }
+    return lines;
+}
+
 static void append_ranked(GPtrArray *to, HostmemRegistry *registry,
                           GPtrArray *from, guint rank)
 {
@@ -77,6 +97,17 @@ static void append_ranked(GPtrArray *to, HostmemRegistry *registry,
             g_ptr_array_add(to, g_strdup(line));
         }
     }
+}
+
+static GPtrArray *new_objects(HostmemRegistry *registry, GPtrArray *lines)
+{
+    GPtrArray *objects = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint rank = 0; rank <= G_N_ELEMENTS(first_types); rank++) {
+        append_ranked(objects, registry, lines, rank);
+    }
+    g_ptr_array_add(objects, NULL);
+    return objects;
 }
 
 static GPtrArray *new_devices(HostmemRegistry *registry, GPtrArray *lines)
@@ -94,25 +125,35 @@ static GPtrArray *new_devices(HostmemRegistry *registry, GPtrArray *lines)
     return devices;
 }
 
-HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options)
+HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options,
+                          const char *const *domain)
 {
     HmStartup *self = g_new0(HmStartup, 1);
 
     self->registry = registry;
-    self->objects = g_ptr_array_new_with_free_func(g_free);
-    for (guint rank = 0; rank <= G_N_ELEMENTS(first_types); rank++) {
-        append_ranked(self->objects, registry, options->objects, rank);
-    }
-    g_ptr_array_add(self->objects, NULL);
-    self->devices = new_devices(registry, options->devices);
+    self->xml = options->libvirt_xml;
+    self->domain = g_strdupv((char **)domain);
+    g_autoptr(GPtrArray) objects =
+        list_lines(self->domain, "object", options->objects);
+    g_autoptr(GPtrArray) devices =
+        list_lines(self->domain, "device", options->devices);
+    self->objects = new_objects(registry, objects);
+    self->devices = new_devices(registry, devices);
     self->ids = g_ptr_array_new_with_free_func(g_free);
     return self;
 }
 
+/* Whoever did not write a line wants to know where it comes from. */
 static void fail(GTask *task, const char *option, const char *text,
                  GError *error)
 {
+    HmStartup *self = g_task_get_task_data(task);
+
     g_prefix_error(&error, "-%s %s: ", option, text);
+    if (self->domain &&
+        g_strv_contains((const char *const *)self->domain, text)) {
+        g_prefix_error(&error, "-libvirt-xml %s: ", self->xml);
+    }
     g_task_return_error(task, error);
 }
 

@@ -171,6 +171,9 @@ static int run(char **argv, GError **error)
     if (text) {
         return hm_text_put(stdout, text, error) ? EXIT_SUCCESS : EXIT_FAILURE;
     }
+    if (options->print_libvirt_options) {
+        return hm_convert_print(options, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
     if (!hm_fdt_append_objects(options, error)) {
         return EXIT_FAILURE;
     }

@@ -19,7 +19,10 @@ typedef struct {
     char *name;
     char *pidfile;
     char *run;
-    char *restore_fds; /* as written */
+    char *restore_fds;           /* as written */
+    char *libvirt_xml;           /* a file, or "-" */
+    char *print_libvirt_options; /* a file, or "-" */
+    guint libvirt_timeout;       /* seconds */
     gboolean once;
     gboolean daemonize;
     gboolean quiet;
@@ -238,12 +241,41 @@ gboolean hm_store_parse_fds(const char *text, GPtrArray *inherited,
  */
 int hm_serve(const HmOptions *options, GPtrArray *inherited, int ready_fd);
 
+/* The domain of -libvirt-xml: hostmemd-domain.c, hostmemd-convert.c */
+
+#define HM_CONVERT_OPTION "--print-libvirt-options"
+
+/** Read it, in a process that ends with this one; cancelling ends it, too. */
+void hm_domain_read_async(const HmOptions *options, GCancellable *cancellable,
+                          GAsyncReadyCallback callback, gpointer user_data);
+/**
+ * Returns: (transfer full): "-object" and "-device", each followed by its
+ * value; or NULL with an error, "-libvirt-xml FILE: " before it
+ */
+char **hm_domain_read_finish(GAsyncResult *result, GError **error);
+
+/**
+ * hm_convert_print: what that process does, HM_CONVERT_OPTION.
+ *
+ * To be called while the process has one thread.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (file), %HOSTMEM_ERROR_LIMIT
+ * (its size), %HOSTMEM_ERROR_TIMED_OUT, or the errors of
+ * hostmem_libvirt_domain_to_argv() and hostmem_libvirt_memory_options()
+ */
+gboolean hm_convert_print(const HmOptions *options, GError **error);
+
 /* The objects and devices of the command line: hostmemd-startup.c */
 
 typedef struct HmStartup HmStartup;
 
-/** @registry is borrowed, and must live as long. */
-HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options);
+/**
+ * hm_startup_new:
+ * @registry: borrowed, and must live as long
+ * @domain: (nullable): of hm_domain_read_finish(); its lines come first
+ */
+HmStartup *hm_startup_new(HostmemRegistry *registry, const HmOptions *options,
+                          const char *const *domain);
 void hm_startup_free(HmStartup *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmStartup, hm_startup_free)
 
