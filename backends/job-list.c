@@ -6,7 +6,8 @@ struct HmJobList {
     GMainContext *context;
     HmJobFeedback feedback; /* NULL: closed; of the context's thread */
     gpointer data;
-    HmQueue *queue; /* owned */
+    HmQueue *queue;   /* owned */
+    HmKeeper *keeper; /* owned */
 
     GMutex lock;     /* guards what follows */
     GPtrArray *jobs; /* owned */
@@ -19,8 +20,8 @@ typedef struct {
     HostmemJobStatus status;
 } News;
 
-HmJobList *hm_job_list_new(GMainContext *context, HmJobFeedback feedback,
-                           gpointer data)
+HmJobList *hm_job_list_new(GMainContext *context, HmKeeper *keeper,
+                           HmJobFeedback feedback, gpointer data)
 {
     HmJobList *self = g_new0(HmJobList, 1);
 
@@ -29,6 +30,7 @@ HmJobList *hm_job_list_new(GMainContext *context, HmJobFeedback feedback,
     self->feedback = feedback;
     self->data = data;
     self->queue = hm_queue_new();
+    self->keeper = hm_keeper_ref(keeper);
     self->jobs = g_ptr_array_new_with_free_func(g_object_unref);
     g_mutex_init(&self->lock);
     return self;
@@ -45,6 +47,7 @@ void hm_job_list_unref(HmJobList *self)
     if (g_atomic_ref_count_dec(&self->refs)) {
         g_main_context_unref(self->context);
         hm_queue_unref(self->queue);
+        hm_keeper_unref(self->keeper);
         g_ptr_array_unref(self->jobs);
         g_mutex_clear(&self->lock);
         g_free(self);
@@ -97,6 +100,7 @@ void hm_job_list_changed(HmJobList *self, HostmemJob *job,
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
 
+    hm_keeper_changed(self->keeper); /* ahead of any answer */
     send_news(self, job, status);
     if (status == HOSTMEM_JOB_CREATED) {
         g_ptr_array_add(self->jobs, g_object_ref(job));

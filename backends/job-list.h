@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hostmem/job.h>
+#include "backends/object-saved.h"
 #include "util/prealloc-queue.h"
 
 /**
@@ -18,8 +19,9 @@ typedef struct HmJobList HmJobList;
 typedef void (*HmJobFeedback)(HostmemJob *job, HostmemJobStatus status,
                               gpointer data);
 
-HmJobList *hm_job_list_new(GMainContext *context, HmJobFeedback feedback,
-                           gpointer data);
+/** @keeper: hears of changes as well, at once */
+HmJobList *hm_job_list_new(GMainContext *context, HmKeeper *keeper,
+                           HmJobFeedback feedback, gpointer data);
 HmJobList *hm_job_list_ref(HmJobList *self);
 void hm_job_list_unref(HmJobList *self);
 /** Nobody is told any more; in the thread of the context. */

@@ -417,7 +417,6 @@ static void on_job_changed(HostmemJob *job, HostmemJobStatus status,
 {
     HostmemRegistry *self = data;
 
-    hm_keeper_changed(self->keeper);
     g_signal_emit_by_name(self, "job-changed", job, status);
 }
 
@@ -500,9 +499,10 @@ static void hostmem_registry_init(HostmemRegistry *self)
     self->entries = g_ptr_array_new_with_free_func(hm_entry_free);
     self->batches = g_ptr_array_new();
     self->links = (HmPropLinks){find_link, link_path, self};
-    self->jobs = hm_job_list_new(self->context, on_job_changed, self);
-    self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
     self->keeper = hm_keeper_new(self->context, on_state_changed, self);
+    self->jobs = hm_job_list_new(self->context, self->keeper, on_job_changed,
+                                 self);
+    self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
     self->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     self->old_states = g_ptr_array_new_with_free_func(g_free);
     self->state_fd = -1;

@@ -474,6 +474,11 @@ int captive_get_pid(Captive *self)
     return pid ? strtol(pid, NULL, 10) : 0;
 }
 
+gboolean captive_has_own_group(const Captive *self)
+{
+    return self->own_group;
+}
+
 void captive_signal(Captive *self, int signum)
 {
     int child = captive_get_pid(self);

@@ -101,3 +101,5 @@ gboolean captive_check_parts(const char *id, guint n_parts, guint64 size,
 
 /** Returns: its process id; 0 when it has ended */
 int captive_get_pid(Captive *self);
+/** Whether signals for it are for a process group of that number. */
+gboolean captive_has_own_group(const Captive *self);

@@ -159,6 +159,9 @@ static gboolean begin_serving(Daemon *self, GError **error)
         !(self->pidfile = hm_pidfile_new(options->pidfile, error))) {
         return FALSE;
     }
+    if (!options->run) {
+        hm_run_forget(self->registry);
+    }
     if (shows_jobs(self)) {
         hm_service_ready(self->service);
         return TRUE;
@@ -168,6 +171,7 @@ static gboolean begin_serving(Daemon *self, GError **error)
         return FALSE;
     }
     if (options->run && !(self->run = hm_run_new(self->registry, options->run,
+                                                 hm_store_is_there(self->store),
                                                  on_run_done, self, error))) {
         return FALSE;
     }

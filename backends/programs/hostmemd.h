@@ -385,19 +385,52 @@ typedef void (*HmRunDone)(int status, gpointer user_data);
  * hm_run_new: start a shell command that gets the backends it names.
  * @command: each {ID} becomes the /proc/self/fd/N of that backend, each
  *     {ID:object} a memory-backend-file with it; see captive.h
+ * @survives: it goes on when this process ends, and the next one finds it by
+ *     the registry's note; else it gets SIGTERM then
  * @done: called with the exit status, or 128 and the number of the signal
+ *
+ * A command that an earlier process has started, and that goes on, takes the
+ * place of a new one, whatever that would be.  Its exit status is 0, as nobody
+ * knows it; so is that of one which has ended by now.
  *
  * The named backends are held until the command has ended.
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND (id),
  * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or in several files),
- * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_SYSTEM, or a
- * %G_SPAWN_ERROR (no shell)
+ * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_INVALID (a note that is
+ * none), %HOSTMEM_ERROR_SYSTEM, or a %G_SPAWN_ERROR (no shell)
  */
 HmRun *hm_run_new(HostmemRegistry *registry, const char *command,
-                  HmRunDone done, gpointer user_data, GError **error);
+                  gboolean survives, HmRunDone done, gpointer user_data,
+                  GError **error);
 void hm_run_free(HmRun *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmRun, hm_run_free)
 
 /** Pass on a signal that this process got. */
 void hm_run_signal(HmRun *self, int signum);
+/** Whoever starts without a command leaves that of an earlier process to
+ * itself; says so. */
+void hm_run_forget(HostmemRegistry *registry);
+
+/* A command that an earlier process has started: hostmemd-kept.c */
+
+typedef struct HmKept HmKept;
+typedef void (*HmKeptDone)(gpointer user_data);
+
+/** (transfer full) (nullable): the note; NULL: it would be too long. */
+char *hm_kept_describe(int pid, gboolean own_group, const char *command,
+                       const char *const *ids);
+/** (transfer full): or NULL with %HOSTMEM_ERROR_INVALID */
+HmKept *hm_kept_new(const char *note, GError **error);
+void hm_kept_free(HmKept *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmKept, hm_kept_free)
+/** 0: it had ended before. */
+int hm_kept_get_pid(const HmKept *self);
+const char *const *hm_kept_get_ids(const HmKept *self);
+/** Whether it is this command. */
+gboolean hm_kept_is(const HmKept *self, const char *command);
+/** @done is called once, when it has ended, and may free it; SIGUSR1 and
+ * SIGUSR2 are passed on meanwhile. */
+void hm_kept_watch(HmKept *self, HmKeptDone done, gpointer user_data);
+/** SIGTERM again, a second later or more, becomes SIGKILL. */
+void hm_kept_signal(HmKept *self, int signum);

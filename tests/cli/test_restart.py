@@ -573,7 +573,7 @@ def test_quit_gives_all_up():
             boss.settle("m0")
             daemon.qmp.execute("quit")
             assert daemon.wait() == 0
-        wait_until(lambda: boss.names() == [], what="an empty store")
+        boss.await_empty()
 
 
 def test_without_a_store_nothing_is_kept():

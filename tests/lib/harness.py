@@ -226,12 +226,14 @@ class Hostmemd:
     they are made.  @qmp=False starts it without a socket and waits for
     nothing.  @under and @pass_fds are as for run_hostmemd(), but the command
     must become hostmemd.  At the end it gets SIGTERM and must go, without a
-    crash, and take its children along.
+    crash, and take its children along unless @may_leave_processes.
     """
 
     def __init__(self, *args, qmp=True, ready=True, timeout=30.0, cwd=None,
-                 env=None, cgroup=None, under=(), pass_fds=()):
+                 env=None, cgroup=None, under=(), pass_fds=(),
+                 may_leave_processes=False):
         self._args = [str(arg) for arg in args]
+        self._may_leave_processes = may_leave_processes
         self._with_qmp = qmp
         self._until_ready = qmp and ready
         self._timeout = timeout
@@ -314,7 +316,8 @@ class Hostmemd:
         try:
             self._end_process()
             self._must_not_have_crashed()
-            self._offspring.expect_none()
+            if not self._may_leave_processes:
+                self._offspring.expect_none()
         finally:
             self._output = {name: self._read(name)
                             for name in ("stdout", "stderr")}

@@ -61,7 +61,9 @@ class Keeper(Manager):
         Without arguments it gets those of the last run.
         """
         self._args = args or self._args
-        stored = self.stored if stored is None else stored
+        if stored is None:
+            self.drain()
+            stored = self.stored
         start = self.start([fd for _, fd in stored],
                            [name for name, _ in stored],
                            environment=self.environment())
@@ -85,6 +87,12 @@ class Keeper(Manager):
         with self._condition:
             assert self._condition.wait_for(is_so, 20), \
                 (names, [name for name, _ in self.stored])
+
+    def await_empty(self):
+        """Wait until nothing is kept any more."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: not self.stored, 20), \
+                self.stored
 
     def drain(self):
         """Wait until all that was sent before is read: kept, or forgotten."""
