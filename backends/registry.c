@@ -500,8 +500,8 @@ static void hostmem_registry_init(HostmemRegistry *self)
     self->batches = g_ptr_array_new();
     self->links = (HmPropLinks){find_link, link_path, self};
     self->keeper = hm_keeper_new(self->context, on_state_changed, self);
-    self->jobs = hm_job_list_new(self->context, self->keeper, on_job_changed,
-                                 self);
+    self->jobs =
+        hm_job_list_new(self->context, self->keeper, on_job_changed, self);
     self->space = hm_address_space_new(HM_ADDRESS_SPACE_PLACES);
     self->kept = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     self->old_states = g_ptr_array_new_with_free_func(g_free);
