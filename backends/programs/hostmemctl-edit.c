@@ -227,19 +227,19 @@ static void remember(CtlEdit *self, const char *line)
 static void bind_keys(CtlEdit *self)
 {
     static const struct {
-        const char *name, *help, *key;
+        const wchar_t *key, *name, *help;
         unsigned char (*function)(EditLine *, int);
     } rows[] = {
-        {"hm-complete", "Complete", "^I", on_tab},
-        {"hm-interrupt", "Forget the line", "^C", on_interrupt},
-        {"hm-suspend", "Suspend", "^Z", on_suspend},
+        {L"^I", L"hm-complete", L"Complete", on_tab},
+        {L"^C", L"hm-interrupt", L"Forget the line", on_interrupt},
+        {L"^Z", L"hm-suspend", L"Suspend", on_suspend},
     };
 
     el_set(self->line, EL_EDITOR, "emacs");
     for (guint i = 0; i < G_N_ELEMENTS(rows); i++) {
-        el_set(self->line, EL_ADDFN, rows[i].name, rows[i].help,
-               rows[i].function);
-        el_set(self->line, EL_BIND, rows[i].key, rows[i].name, NULL);
+        el_wset(self->line, EL_ADDFN, rows[i].name, rows[i].help,
+                rows[i].function);
+        el_wset(self->line, EL_BIND, rows[i].key, rows[i].name, NULL);
     }
     el_set(self->line, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_set(self->line, EL_SETTY, "-d", "-isig", NULL);

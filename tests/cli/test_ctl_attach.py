@@ -12,8 +12,8 @@ import time
 
 import harness
 from ctl import ctl, ctl_fails, error, fake, run_ctl, started
-from harness import (MIB, Hostmemd, QmpClient, raises, run_as, scratch,
-                     wait_until)
+from harness import (MIB, Hostmemd, QmpClient, need_huge_pages, raises,
+                     run_as, scratch, wait_until)
 from qtest import Qemu
 
 GIB = 1024 * MIB
@@ -95,6 +95,16 @@ def test_memory_is_the_same():
         assert ctl(both.daemon, "exec", "m1", "--", "od", "-A", "n", "-t",
                    "x8", "-j", "4096", "-N", "8", "{m1}"
                    ).strip() == "1122334455667788"
+
+
+def test_huge_pages():
+    with need_huge_pages(8), \
+            pair("memory-backend-memfd,id=m1,size=16M,hugetlb=on,"
+                 "hugetlbsize=2M,prealloc=on") as both:
+        both.attach()
+        memdev, = (memdev for memdev in both.peer.qmp.execute("query-memdev")
+                   if memdev.get("id") == "hostmem-m1")
+        assert memdev["size"] == 16 * MIB, memdev
 
 
 def test_address_instead_of_a_path():
