@@ -46,6 +46,14 @@ int hm_os_unmap(void *addr, gsize length)
     return result(munmap(addr, length));
 }
 
+int hm_os_move(void *from, gsize length, void *to, gsize new_length)
+{
+    void *addr =
+        mremap(from, length, new_length, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+    return addr == MAP_FAILED ? failure() : 0;
+}
+
 int hm_os_advise(void *addr, gsize length, int advice)
 {
     return result(madvise(addr, length, advice));

@@ -28,6 +28,18 @@
 int hm_os_map(void *hint, gsize length, int prot, int flags, int fd,
               guint64 offset, void **addrp);
 int hm_os_unmap(void *addr, gsize length);
+/**
+ * hm_os_move: mremap(2) to another address, with another length.
+ *
+ * Pages go along, and what holds of the mapping: policy, locks and advice, also
+ * for what it grows by; of that, locked memory is populated, and memory that is
+ * locked on fault is not.  Whatever is mapped at @to is replaced; before Linux
+ * 6.12 it may be gone after a failure as well.
+ *
+ * Returns: 0, or -errno; EFAULT: @from is more than one mapping, or it cannot
+ * grow; EAGAIN: RLIMIT_MEMLOCK
+ */
+int hm_os_move(void *from, gsize length, void *to, gsize new_length);
 /** madvise(2); not retried on EINTR or EAGAIN.  A length of 0 only asks
  * whether this kernel knows the advice: EINVAL when not. */
 int hm_os_advise(void *addr, gsize length, int advice);

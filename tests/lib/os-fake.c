@@ -281,6 +281,12 @@ int hm_os_unmap(void *addr, gsize length)
     return hm_real_unmap(addr, length);
 }
 
+int hm_os_move(void *from, gsize length, void *to, gsize new_length)
+{
+    MEET(MOVE, from, length, -1, 0, (gint64)new_length);
+    return hm_real_move(from, length, to, new_length);
+}
+
 int hm_os_advise(void *addr, gsize length, int advice)
 {
     MEET(ADVISE, addr, length, -1, 0, advice);

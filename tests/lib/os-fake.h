@@ -24,6 +24,7 @@
 #define HM_FAKE_PRIMITIVES(X)                 \
     X(MAP, map)                               \
     X(UNMAP, unmap)                           \
+    X(MOVE, move)                             \
     X(ADVISE, advise)                         \
     X(ADVISE_VECTOR, advise_vector)           \
     X(BIND, bind)                             \
@@ -107,7 +108,8 @@ typedef struct {
     gint64 arg;     /* advice, prot, whence, seals, mode of bind, flags of open,
                      * reopen and memfd, mode, resource, thread id, priority;
                      * of faultfd the features; of write_protect whether on;
-                     * of chown the uid; of link and attach the directory */
+                     * of chown the uid; of link and attach the directory; of
+                     * move the new length */
 } HmFakeRecord;
 
 /** Forget everything: no failures, nothing pretended, counts at 0. */

@@ -8,6 +8,7 @@
  */
 #define hm_os_map                hm_real_map
 #define hm_os_unmap              hm_real_unmap
+#define hm_os_move               hm_real_move
 #define hm_os_advise             hm_real_advise
 #define hm_os_advise_vector      hm_real_advise_vector
 #define hm_os_bind               hm_real_bind
