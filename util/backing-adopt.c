@@ -157,6 +157,7 @@ gboolean hm_backing_adopt(HmBacking *self, int fd,
     made.fd = fd;
     made.shared = options->shared;
     made.readonly = options->readonly;
+    made.sealed = options->sealed;
     ret = hm_os_stat(fd, &st);
     if (ret < 0) {
         return ask_failed(error, -ret, options->name);

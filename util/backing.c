@@ -235,6 +235,7 @@ gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
     *self = own_file(hm_steal_fd(&fd),
                      huge_page_size ? HM_MEM_HUGETLB : HM_MEM_SHMEM, size,
                      page_size, shared);
+    self->sealed = seal;
     return TRUE;
 }
 

@@ -40,6 +40,7 @@ typedef struct {
     gsize page_size;    /* bytes */
     gboolean shared;    /* writes reach @fd */
     gboolean readonly;  /* @fd was opened read-only */
+    gboolean sealed;    /* nobody can change the length of @fd */
     gboolean own_tmpfs; /* on our private huge=always tmpfs */
     gboolean created;   /* we created @path */
     gboolean resized;   /* it was 0 bytes long, we gave it its length */
@@ -104,6 +105,38 @@ gboolean hm_backing_init_shm(HmBacking *self, guint64 size, GError **error);
  */
 gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
                                    gboolean shared, GError **error);
+
+/**
+ * hm_backing_grow: see that there is file for @length bytes of memory.
+ * @what: of the file, for messages
+ * @file_length: (out): bytes that it had, to be given to
+ * hm_backing_undo_grow(); 0: it was long enough
+ *
+ * Makes it longer, if it ends too early; a file that is sealed, or read-only,
+ * has to be long enough.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (it is not, or more than 8 EiB),
+ * %HOSTMEM_ERROR_NO_SPACE, %HOSTMEM_ERROR_LIMIT (RLIMIT_FSIZE) or
+ * %HOSTMEM_ERROR_SYSTEM, and nothing has changed
+ */
+gboolean hm_backing_grow(HmBacking *self, guint64 length, const char *what,
+                         guint64 *file_length, GError **error);
+/** Undo hm_backing_grow() from @length bytes; whoever used more loses it. */
+void hm_backing_undo_grow(HmBacking *self, guint64 length, guint64 file_length);
+/**
+ * hm_backing_shrink: have but @length bytes of memory, and give back what a
+ * shared file has behind them, which is not mapped any more.
+ * @what: of the file, for messages
+ *
+ * A file that ends with the memory becomes shorter; of a longer or sealed one
+ * that part becomes a hole.  Private mappings, read-only files and devices keep
+ * their file.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_UNSUPPORTED (no holes in such a file) or
+ * %HOSTMEM_ERROR_SYSTEM, and nothing has changed
+ */
+gboolean hm_backing_shrink(HmBacking *self, guint64 length, const char *what,
+                           GError **error);
 
 /** How to open a file: see memory-backend-file's properties. */
 typedef struct {

@@ -7,7 +7,8 @@
  * size.  So more address space than needed is reserved without access first;
  * a good place in it is chosen and the rest given back but for one page behind
  * the memory, on which whoever runs off its end faults.  The memory is then
- * mapped over the reservation, which nobody else can take meanwhile.
+ * mapped over the reservation, which nobody else can take meanwhile.  Room for
+ * more memory is a longer reservation: see mmap-resize.c.
  *
  * The kernel has one word, ENOMEM, for half a dozen limits.  Which one it was
  * is found out afterwards, for the message.
@@ -16,7 +17,7 @@
 #include "util/align.h"
 #include "util/error.h"
 #include "util/hostcaps.h"
-#include "util/mmap.h"
+#include "util/mmap-private.h"
 #include "util/os.h"
 #include "util/pagesize.h"
 #include "util/procfield.h"
@@ -67,10 +68,9 @@ static gboolean blame_limit(int resource, const char *name, guint64 used,
     return TRUE;
 }
 
-static void blame_address_space(const HmBacking *backing, guint64 bytes,
-                                Cause *cause)
+static void blame_address_space(guint64 room, guint64 bytes, Cause *cause)
 {
-    g_autofree char *need = hm_size_format(backing->length);
+    g_autofree char *need = hm_size_format(room);
     guint64 used = field_bytes("/proc/self/status", "VmSize");
 
     if (!blame_limit(RLIMIT_AS, "RLIMIT_AS", used, bytes, cause)) {
@@ -195,24 +195,32 @@ static gboolean fail(const HmBacking *backing, const HmMappingOptions *options,
 
 /* the place */
 
+/* Bytes that the memory may come to. */
+static guint64 room_of(const HmBacking *backing,
+                       const HmMappingOptions *options)
+{
+    return MAX(backing->length, options->room);
+}
+
 /* Alignment for speed: a huge page, where at least one fits. */
-static gsize huge_align(const HmBacking *backing)
+static gsize huge_align(guint64 room)
 {
     gsize thp = hm_hostcaps_get()->thp_size;
 
-    return thp && backing->length >= thp ? thp : 0;
+    return thp && room >= thp ? thp : 0;
 }
 
 /* FALSE, and untouched, when no address space is as large. */
 static gboolean choose_place(const HmBacking *backing,
                              const HmMappingOptions *options, Place *place)
 {
+    const guint64 room = room_of(backing, options);
     gsize guard = hm_os_page_size();
-    gsize huge = huge_align(backing);
+    gsize huge = huge_align(room);
     guint64 align, length, total;
 
     align = MAX(MAX(backing->page_size, options->align), huge);
-    if (!g_uint64_checked_add(&length, backing->length, guard) ||
+    if (!g_uint64_checked_add(&length, room, guard) ||
         !g_uint64_checked_add(&total, length, align) || total > G_MAXSSIZE) {
         return FALSE;
     }
@@ -243,10 +251,10 @@ static void trim(HmMapping *self, const Place *place)
     self->reserved_length = place->length;
 }
 
-static gboolean reserve(HmMapping *self, const HmBacking *backing,
-                        const HmMappingOptions *options, GError **error)
+gboolean hm_mapping_reserve(HmMapping *self, const HmBacking *backing,
+                            const HmMappingOptions *options, GError **error)
 {
-    Place place = {.total = backing->length};
+    Place place = {.total = room_of(backing, options)};
     Cause cause = {.code = HOSTMEM_ERROR_NO_MEMORY};
     int ret = -ENOMEM;
 
@@ -256,7 +264,7 @@ static gboolean reserve(HmMapping *self, const HmBacking *backing,
                         &self->reserved);
     }
     if (ret < 0) {
-        blame_address_space(backing, place.total, &cause);
+        blame_address_space(room_of(backing, options), place.total, &cause);
         return fail(backing, options, -ret, &cause, error);
     }
     self->reserved_length = place.total;
@@ -281,10 +289,9 @@ static int map_flags(const HmBacking *backing, const HmMappingOptions *options)
 }
 
 /* One after the other, in place of the reservation. */
-static int map_parts(const HmMapping *self, const HmBacking *backing, int prot,
+static int map_parts(guint8 *start, const HmBacking *backing, int prot,
                      int flags)
 {
-    guint8 *start = self->reserved;
     int ret = 0;
 
     for (guint i = 0; i < backing->n_parts && ret == 0; i++) {
@@ -297,20 +304,20 @@ static int map_parts(const HmMapping *self, const HmBacking *backing, int prot,
     return ret;
 }
 
-static gboolean activate(HmMapping *self, const HmBacking *backing,
-                         const HmMappingOptions *options, GError **error)
+gboolean hm_mapping_activate(void *start, const HmBacking *backing,
+                             const HmMappingOptions *options, GError **error)
 {
     int prot = options->readonly ? PROT_READ : PROT_READ | PROT_WRITE;
     int flags = map_flags(backing, options);
     Cause cause = {0};
-    void *addr = self->reserved;
+    void *addr;
     int ret;
 
     if (backing->parts) {
-        ret = map_parts(self, backing, prot, flags);
+        ret = map_parts(start, backing, prot, flags);
     } else {
-        ret = hm_os_map(self->reserved, (gsize)backing->length, prot, flags,
-                        backing->fd, backing->offset, &addr);
+        ret = hm_os_map(start, (gsize)backing->length, prot, flags, backing->fd,
+                        backing->offset, &addr);
     }
     if (ret < 0) {
         cause.code = code_of(-ret);
@@ -319,8 +326,6 @@ static gboolean activate(HmMapping *self, const HmBacking *backing,
         }
         return fail(backing, options, -ret, &cause, error);
     }
-    self->addr = addr;
-    self->length = (gsize)backing->length;
     return TRUE;
 }
 
@@ -356,6 +361,13 @@ static gboolean check_data_limit(const HmBacking *backing,
     return fail(backing, options, ENOMEM, &cause, error);
 }
 
+gboolean hm_mapping_check(const HmBacking *backing,
+                          const HmMappingOptions *options, GError **error)
+{
+    return check_noreserve(backing, options, error) &&
+           check_data_limit(backing, options, error);
+}
+
 gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
                          const HmMappingOptions *options, GError **error)
 {
@@ -365,12 +377,13 @@ gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
                              hm_is_aligned(backing->length, backing->page_size),
                          FALSE);
     g_return_val_if_fail(!options->align || hm_is_pow2(options->align), FALSE);
-    if (!check_noreserve(backing, options, error) ||
-        !check_data_limit(backing, options, error) ||
-        !reserve(&made, backing, options, error) ||
-        !activate(&made, backing, options, error)) {
+    if (!hm_mapping_check(backing, options, error) ||
+        !hm_mapping_reserve(&made, backing, options, error) ||
+        !hm_mapping_activate(made.reserved, backing, options, error)) {
         return FALSE;
     }
+    made.addr = made.reserved;
+    made.length = (gsize)backing->length;
     *self = made;
     made = (HmMapping){0};
     return TRUE;

@@ -7,13 +7,15 @@
 typedef struct {
     guint8 *addr;   /* NULL when nothing is mapped */
     gsize length;   /* bytes */
-    void *reserved; /* address space taken, guard page included */
+    void *reserved; /* address space taken, room and guard page included */
     gsize reserved_length;
 } HmMapping;
 
 typedef struct {
     const char *name;   /* (nullable): of the object; for messages */
     gsize align;        /* bytes, power of two; 0: a good one */
+    guint64 room;       /* bytes of address space for the memory, should it
+                         * become more; less than its length: that */
     gboolean readonly;  /* PROT_READ */
     gboolean noreserve; /* MAP_NORESERVE */
     gboolean sync;      /* MAP_SYNC, for persistent memory */
@@ -35,3 +37,51 @@ gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
 /** Unmap; safe on what was never mapped. */
 void hm_mapping_clear(HmMapping *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HmMapping, hm_mapping_clear)
+
+/* mmap-resize.c: nothing of a backing with parts is resized. */
+
+/** Bytes that the memory may come to where it is. */
+gsize hm_mapping_room(const HmMapping *self);
+/**
+ * hm_mapping_grow: map what a backing has more than is mapped, behind it.
+ * @backing: of its new length, for which there is room
+ *
+ * What was set of the mapping, as by madvise(2), does not hold for the new
+ * part.
+ *
+ * Returns: FALSE as hm_mapping_init(), and nothing has changed
+ */
+gboolean hm_mapping_grow(HmMapping *self, const HmBacking *backing,
+                         const HmMappingOptions *options, GError **error);
+/**
+ * hm_mapping_shrink: unmap all but the first @length bytes; their address space
+ * stays reserved.
+ *
+ * Returns: FALSE with the error of mmap(2), and nothing has changed
+ */
+gboolean hm_mapping_shrink(HmMapping *self, gsize length, GError **error);
+/** The same for the way back from a failure: it cannot fail. */
+void hm_mapping_undo_grow(HmMapping *self, gsize length);
+/**
+ * hm_mapping_move: map a backing at another address, where there is room.
+ * @backing: of its new length, which is more than is mapped
+ * @before: (out): the place that it had, to be given to hm_mapping_move_back(),
+ *     or to be cleared
+ *
+ * Pages stay, and what was set of the mapping holds for the new part as well;
+ * huge pages of a pool are mapped anew, and nothing is set.
+ *
+ * Returns: FALSE as hm_mapping_init(), and with %HOSTMEM_ERROR_UNSUPPORTED (the
+ * kernel cannot move it); nothing has changed then
+ */
+gboolean hm_mapping_move(HmMapping *self, const HmBacking *backing,
+                         const HmMappingOptions *options, HmMapping *before,
+                         GError **error);
+/**
+ * hm_mapping_move_back: undo hm_mapping_move(): the length, and the place where
+ * that is still free.
+ * @before: cleared
+ *
+ * Returns: FALSE: it stays at the new place, of the length that it had
+ */
+gboolean hm_mapping_move_back(HmMapping *self, HmMapping *before, gsize length);
