@@ -21,10 +21,33 @@
 #include "util/numa.h"
 #include "util/os.h"
 
-/* Larger sizes would overflow when rounded up, or when offsets are added. */
-#define MAX_SIZE (G_GUINT64_CONSTANT(1) << 62)
-
 /* check */
+
+static gboolean refuse_max_size(HostmemBackend *self, const char *why,
+                                GError **error)
+{
+    const char *type = hostmem_object_get_type_name(HOSTMEM_OBJECT(self));
+
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "property 'max-size' of %s doesn't take value "
+                        "'%" G_GUINT64_FORMAT "': %s",
+                        type, self->max_size, why);
+}
+
+static gboolean check_max_size(HostmemBackend *self, GError **error)
+{
+    if (!self->max_size) {
+        return TRUE;
+    }
+    if (self->max_size < self->size) {
+        return refuse_max_size(self, "'size' is more", error);
+    }
+    if (self->max_size > HM_BACKEND_MAX_SIZE) {
+        return refuse_max_size(self, "no host has that much memory", error);
+    }
+    return !self->pool ||
+           refuse_max_size(self, "memory of a pool cannot be resized", error);
+}
 
 static gboolean check_size(HostmemBackend *self, GError **error)
 {
@@ -35,14 +58,14 @@ static gboolean check_size(HostmemBackend *self, GError **error)
                             "property 'size' of %s doesn't take value '0'",
                             type);
     }
-    if (self->size > MAX_SIZE) {
+    if (self->size > HM_BACKEND_MAX_SIZE) {
         return hm_set_error(
             error, HOSTMEM_ERROR_INVALID,
             "property 'size' of %s doesn't take value '%" G_GUINT64_FORMAT
             "': no host has that much memory",
             type, self->size);
     }
-    return TRUE;
+    return check_max_size(self, error);
 }
 
 /* Where a guest would have it; a range of signed 64 bits does not wrap. */
@@ -171,17 +194,27 @@ static gboolean preflight(HostmemBackend *self,
                           GError **error)
 {
     return hm_backend_is_restored(self) ||
-           (hm_backend_check_lock_limit(self, error) &&
+           (hm_backend_check_lock_limit(self, self->backing.length, error) &&
             hm_backend_preflight(self, error));
+}
+
+HmMappingOptions hm_backend_mapping_options(HostmemBackend *self,
+                                            const char *name)
+{
+    HmMappingOptions options = {.name = name, .noreserve = !self->reserve};
+
+    /* No overflow: the size was checked. */
+    hm_align_up(self->max_size, self->backing.page_size, &options.room);
+    HOSTMEM_BACKEND_GET_CLASS(self)->mapping_options(self, &options);
+    return options;
 }
 
 static gboolean map(HostmemBackend *self,
                     GCancellable *cancellable G_GNUC_UNUSED, GError **error)
 {
     g_autofree char *name = hm_backend_block_name(self);
-    HmMappingOptions options = {.name = name, .noreserve = !self->reserve};
+    const HmMappingOptions options = hm_backend_mapping_options(self, name);
 
-    HOSTMEM_BACKEND_GET_CLASS(self)->mapping_options(self, &options);
     if (!hm_mapping_init(&self->mapping, &self->backing, &options, error)) {
         return FALSE;
     }
@@ -196,14 +229,13 @@ static gboolean map(HostmemBackend *self,
 }
 
 /* All advice is best effort, as in QEMU. */
-static gboolean advise(HostmemBackend *self,
-                       GCancellable *cancellable G_GNUC_UNUSED,
-                       GError **error G_GNUC_UNUSED)
+void hm_backend_advise_range(HostmemBackend *self, const HmRange *range,
+                             gboolean huge)
 {
-    guint8 *addr = self->mapping.addr;
-    gsize length = self->mapping.length;
+    guint8 *addr = self->mapping.addr + range->offset;
+    gsize length = (gsize)range->length;
 
-    hm_backend_advise_thp(self);
+    hm_backend_advise_thp(self, range, huge);
     hm_os_advise(addr, length, MADV_DONTFORK);
     if (self->merge) {
         hm_os_advise(addr, length, MADV_MERGEABLE);
@@ -211,41 +243,53 @@ static gboolean advise(HostmemBackend *self,
     if (!self->dump) {
         hm_os_advise(addr, length, MADV_DONTDUMP);
     }
+}
+
+/* Memory that is to be populated is the planner's business. */
+static gboolean advise(HostmemBackend *self,
+                       GCancellable *cancellable G_GNUC_UNUSED,
+                       GError **error G_GNUC_UNUSED)
+{
+    const HmRange all = {0, self->mapping.length};
+
+    hm_backend_advise_range(self, &all, !self->prealloc);
     return TRUE;
 }
 
-static int bind_to(HostmemBackend *self, int mode, unsigned flags)
+static int bind_to(HostmemBackend *self, const HmRange *range, int mode,
+                   unsigned flags)
 {
-    return hm_os_bind(self->mapping.addr, self->mapping.length, mode,
-                      self->nodes, flags);
+    return hm_os_bind(self->mapping.addr + range->offset, (gsize)range->length,
+                      mode, self->nodes, flags);
 }
 
 /* A kernel before 5.15 prefers one node only: the first. */
-static int bind_preferred(HostmemBackend *self, unsigned flags)
+static int bind_preferred(HostmemBackend *self, const HmRange *range,
+                          unsigned flags)
 {
-    int ret = bind_to(self, MPOL_PREFERRED_MANY, flags);
+    int ret = bind_to(self, range, MPOL_PREFERRED_MANY, flags);
 
-    return ret == -EINVAL ? bind_to(self, MPOL_PREFERRED, flags) : ret;
+    return ret == -EINVAL ? bind_to(self, range, MPOL_PREFERRED, flags) : ret;
 }
 
-static int bind_by_policy(HostmemBackend *self, unsigned flags)
+static int bind_by_policy(HostmemBackend *self, const HmRange *range,
+                          unsigned flags)
 {
     switch ((HostmemPolicy)self->policy) {
     case HOSTMEM_POLICY_PREFERRED:
-        return bind_preferred(self, flags);
+        return bind_preferred(self, range, flags);
     case HOSTMEM_POLICY_BIND:
-        return bind_to(self, MPOL_BIND, flags);
+        return bind_to(self, range, MPOL_BIND, flags);
     case HOSTMEM_POLICY_INTERLEAVE:
-        return bind_to(self, MPOL_INTERLEAVE, flags);
+        return bind_to(self, range, MPOL_INTERLEAVE, flags);
     case HOSTMEM_POLICY_DEFAULT:
         break;
     }
     return 0;
 }
 
-static gboolean bind_memory(HostmemBackend *self,
-                            GCancellable *cancellable G_GNUC_UNUSED,
-                            GError **error)
+gboolean hm_backend_bind_range(HostmemBackend *self, const HmRange *range,
+                               GError **error)
 {
     g_autofree char *nodes = NULL;
     int ret;
@@ -253,13 +297,22 @@ static gboolean bind_memory(HostmemBackend *self,
     if (!self->nodes) {
         return TRUE;
     }
-    ret = bind_by_policy(self, MPOL_MF_STRICT | MPOL_MF_MOVE);
+    ret = bind_by_policy(self, range, MPOL_MF_STRICT | MPOL_MF_MOVE);
     if (!ret) {
         return TRUE;
     }
     nodes = hm_idset_to_string(self->nodes);
     return hm_set_error_errno(
         error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
+}
+
+static gboolean bind_memory(HostmemBackend *self,
+                            GCancellable *cancellable G_GNUC_UNUSED,
+                            GError **error)
+{
+    const HmRange all = {0, self->mapping.length};
+
+    return hm_backend_bind_range(self, &all, error);
 }
 
 static gboolean lock(HostmemBackend *self,
@@ -271,10 +324,11 @@ static gboolean lock(HostmemBackend *self,
 /* A kernel without NUMA has no policy that could be another one. */
 void hm_backend_bind_again(HostmemBackend *self)
 {
+    const HmRange all = {0, self->mapping.length};
     g_autoptr(HmIdset) none = hm_idset_new();
 
     if (self->nodes) {
-        bind_by_policy(self, 0);
+        bind_by_policy(self, &all, 0);
     } else {
         hm_os_bind(self->mapping.addr, self->mapping.length, MPOL_DEFAULT, none,
                    0);

@@ -25,11 +25,14 @@ gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
                                         gsize n_ranges, guint64 *reached,
                                         GError **error)
 {
+    g_autoptr(GRWLockReaderLocker) locker = NULL;
     g_autoptr(HmRangeList) list = NULL;
     HmDiscardTarget target;
 
     g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
     g_return_val_if_fail(ranges || !n_ranges, FALSE);
+
+    locker = g_rw_lock_reader_locker_new(&self->extent_lock);
 
     if (reached) {
         *reached = 0;

@@ -75,7 +75,8 @@ static gboolean wants_lock(HostmemBackend *self)
            self->backing.kind != HM_MEM_DAX;
 }
 
-gboolean hm_backend_check_lock_limit(HostmemBackend *self, GError **error)
+gboolean hm_backend_check_lock_limit(HostmemBackend *self, guint64 bytes,
+                                     GError **error)
 {
     g_autofree char *what = NULL;
 
@@ -83,7 +84,7 @@ gboolean hm_backend_check_lock_limit(HostmemBackend *self, GError **error)
         return TRUE;
     }
     what = hm_object_describe(HOSTMEM_OBJECT(self));
-    return hm_memlock_check(what, self->backing.length, error);
+    return hm_memlock_check(what, bytes, error);
 }
 
 gboolean hm_backend_lock_range(HostmemBackend *self, const HmRange *range,

@@ -122,10 +122,16 @@ static gboolean backend_memfd_open(HostmemBackend *backend, GError **error)
     if (open_own_tmpfs(self)) {
         return TRUE;
     }
-    return hm_backing_init_memfd(&backend->backing, "memory-backend-memfd",
-                                 backend->size,
-                                 backend_memfd_pool_page_size(backend),
-                                 self->seal, backend->share, error);
+    /* What is sealed is as long as it may ever have to be. */
+    if (!hm_backing_init_memfd(
+            &backend->backing, "memory-backend-memfd",
+            self->seal ? MAX(backend->size, backend->max_size) : backend->size,
+            backend_memfd_pool_page_size(backend), self->seal, backend->share,
+            error)) {
+        return FALSE;
+    }
+    backend->backing.length = backend->size;
+    return TRUE;
 }
 
 static gboolean backend_memfd_adopt(HostmemBackend *backend, GError **error)

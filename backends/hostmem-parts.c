@@ -24,8 +24,19 @@ static void copy_parts(HostmemBackend *self)
     }
 }
 
+static void keep_old_parts(HostmemBackend *self)
+{
+    if (!self->old_parts) {
+        self->old_parts = g_ptr_array_new_with_free_func(g_free);
+    }
+    g_ptr_array_add(self->old_parts, self->parts);
+}
+
 void hm_backend_set_parts(HostmemBackend *self)
 {
+    if (self->parts) {
+        keep_old_parts(self);
+    }
     if (self->backing.parts) {
         copy_parts(self);
         return;
@@ -45,12 +56,15 @@ void hm_backend_set_parts(HostmemBackend *self)
 void hm_backend_clear_parts(HostmemBackend *self)
 {
     g_clear_pointer(&self->parts, g_free);
+    g_clear_pointer(&self->old_parts, g_ptr_array_unref);
     self->n_parts = 0;
 }
 
 const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
                                                     guint *n_parts)
 {
+    g_autoptr(GRWLockReaderLocker) locker = NULL;
+
     g_return_val_if_fail(n_parts, NULL);
     *n_parts = 0;
     g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), NULL);
@@ -58,6 +72,7 @@ const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
     if (!hm_object_is_complete(HOSTMEM_OBJECT(self))) {
         return NULL;
     }
+    locker = g_rw_lock_reader_locker_new(&self->extent_lock);
     *n_parts = self->n_parts;
     return self->parts;
 }

@@ -157,6 +157,8 @@ static void count_sample(const HostmemBackend *self, const HmRangeList *ranges,
 
 void hm_backend_count_on_nodes(HostmemBackend *self, guint64 *bytes)
 {
+    g_autoptr(GRWLockReaderLocker) locker =
+        g_rw_lock_reader_locker_new(&self->extent_lock);
     g_autoptr(HmIdset) all = hm_numa_memory_nodes();
     g_autoptr(HmRangeList) ranges = hm_range_list_new();
     guint only = HM_NUMA_MAX_NODES;

@@ -408,11 +408,10 @@ HmPopulate *hm_populate_new(HostmemBackend *backend, const HmRange *range,
     return g_steal_pointer(&self);
 }
 
-gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
-                                   const HmPopulateHow *how,
-                                   GCancellable *cancellable, GError **error)
+gboolean hm_backend_populate_locked(HostmemBackend *self, const HmRange *range,
+                                    const HmPopulateHow *how,
+                                    GCancellable *cancellable, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->populate_lock);
     g_autoptr(HmPopulate) run = NULL;
     g_autoptr(GPtrArray) all = NULL;
     GError *why;
@@ -434,6 +433,34 @@ gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
         return FALSE;
     }
     return TRUE;
+}
+
+/* Whether the memory has become less since the range was checked. */
+static gboolean is_gone(HostmemBackend *self, const HmRange *range,
+                        GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (hm_range_end(range) <= self->mapping.length) {
+        return FALSE;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                 "cannot populate 0x%" G_GINT64_MODIFIER
+                 "x bytes at offset 0x%" G_GINT64_MODIFIER
+                 "x of %s: it has become smaller",
+                 range->length, range->offset, what);
+    return TRUE;
+}
+
+gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
+                                   const HmPopulateHow *how,
+                                   GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->populate_lock);
+
+    return !is_gone(self, range, error) &&
+           hm_backend_populate_locked(self, range, how, cancellable, error);
 }
 
 gboolean hm_backend_check_writable(HostmemBackend *self, GError **error)

@@ -82,17 +82,23 @@ static gboolean check(HostmemBackend *self, HmPreallocState state,
 
 /* Doing it */
 
+static gboolean populate_from(HostmemBackend *self, guint64 offset,
+                              const HmPopulateHow *how,
+                              GCancellable *cancellable, GError **error)
+{
+    const HmRange range = {offset, self->mapping.length - offset};
+
+    return hm_backend_populate_range(self, &range, how, cancellable, error);
+}
+
 static gboolean populate_all(HostmemBackend *self, const HmPopulateHow *how,
                              GCancellable *cancellable, GError **error)
 {
-    const HmRange all = {0, self->mapping.length};
-
-    return hm_backend_populate_range(self, &all, how, cancellable, error);
+    return populate_from(self, 0, how, cancellable, error);
 }
 
-/* Waits for change_lock: a change that has just turned "prealloc" on has to
- * store that first. */
-void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
+/* Under change_lock. */
+static void note_stop(HostmemBackend *self, const GError *why)
 {
     HostmemObject *object = HOSTMEM_OBJECT(self);
     g_autofree char *what = hm_object_describe(object);
@@ -100,10 +106,19 @@ void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
     if (!g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
         g_message("%s: %s", what, why->message);
     }
-    g_mutex_lock(&object->change_lock);
     g_mutex_lock(&object->value_lock);
     self->prealloc = FALSE;
     g_mutex_unlock(&object->value_lock);
+}
+
+/* Waits for change_lock: a change that has just turned "prealloc" on has to
+ * store that first. */
+void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
+{
+    HostmemObject *object = HOSTMEM_OBJECT(self);
+
+    g_mutex_lock(&object->change_lock);
+    note_stop(self, why);
     g_mutex_unlock(&object->change_lock);
     hm_object_state_changed(object);
 }
@@ -119,7 +134,8 @@ static gboolean run_job(HostmemJob *job, gpointer data, GError **error)
     how.background = TRUE;
     how.keep = TRUE;
     how.progress = hm_job_get_progress(job);
-    if (populate_all(self, &how, hm_job_get_cancellable(job), &why)) {
+    if (populate_from(self, self->job_from, &how, hm_job_get_cancellable(job),
+                      &why)) {
         return TRUE;
     }
     hm_backend_prealloc_stopped(self, why);
@@ -146,12 +162,14 @@ void hm_backend_end_job(HostmemBackend *self)
     }
 }
 
-static gboolean start_job(HostmemBackend *self, GError **error)
+gboolean hm_backend_start_job(HostmemBackend *self, guint64 offset,
+                              GError **error)
 {
-    g_autoptr(HostmemJob) job =
-        hm_job_new(HOSTMEM_OBJECT(self), HM_JOB_PREALLOC, self->mapping.length);
+    g_autoptr(HostmemJob) job = hm_job_new(
+        HOSTMEM_OBJECT(self), HM_JOB_PREALLOC, self->mapping.length - offset);
 
     hm_backend_end_job(self);
+    self->job_from = offset;
     if (!hm_job_start(job, run_job, self, error)) {
         return FALSE;
     }
@@ -186,7 +204,36 @@ gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
     if (!in_job || how.state == HM_STATE_BACKED) {
         return populate_all(self, &how, cancellable, error);
     }
-    return back(self, cancellable, error) && start_job(self, error);
+    return back(self, cancellable, error) &&
+           hm_backend_start_job(self, 0, error);
+}
+
+/* What it grows by */
+
+gboolean hm_backend_prealloc_more(HostmemBackend *self, const HmRange *range,
+                                  gboolean *job, GCancellable *cancellable,
+                                  GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    HmPopulateHow how;
+
+    *job = read_settings(self, &how) && self->prealloc &&
+           how.state != HM_STATE_BACKED;
+    if (!self->prealloc || (*job && !is_backed_first(self))) {
+        return TRUE;
+    }
+    if (*job) {
+        how = (HmPopulateHow){.state = HM_STATE_BACKED};
+    }
+    if (hm_backend_populate_locked(self, range, &how, cancellable, &why)) {
+        return TRUE;
+    }
+    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT)) {
+        note_stop(self, why);
+        return TRUE;
+    }
+    g_propagate_error(error, g_steal_pointer(&why));
+    return FALSE;
 }
 
 /* In creation */
@@ -236,7 +283,7 @@ static gboolean finish(HostmemBackend *self, GError **error)
     if (why) {
         hm_backend_prealloc_stopped(self, why);
     }
-    return !wants_job(self) || start_job(self, error);
+    return !wants_job(self) || hm_backend_start_job(self, 0, error);
 }
 
 /* (transfer container) (element-type HmPopulate): @backends of each in
@@ -365,7 +412,7 @@ void hm_backends_finish_restored(GPtrArray *backends, GCancellable *cancellable)
         g_autoptr(GError) why = NULL;
 
         g_clear_pointer(&backend->pending, hm_populate_free);
-        if (backend->resumes && !start_job(backend, &why)) {
+        if (backend->resumes && !hm_backend_start_job(backend, 0, &why)) {
             hm_backend_prealloc_stopped(backend, why);
         }
     }

@@ -65,6 +65,7 @@ static void hostmem_backend_ram_init(HostmemBackendRam *self G_GNUC_UNUSED)
 static void hostmem_backend_ram_class_init(HostmemBackendRamClass *klass)
 {
     HOSTMEM_OBJECT_CLASS(klass)->type_name = "memory-backend-ram";
+    HOSTMEM_BACKEND_CLASS(klass)->any_size = TRUE;
     HOSTMEM_BACKEND_CLASS(klass)->open_backing = backend_ram_open;
     HOSTMEM_BACKEND_CLASS(klass)->adopt_backing = backend_ram_adopt;
 }

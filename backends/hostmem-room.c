@@ -58,19 +58,14 @@ gboolean hm_backend_takes_room(const HostmemBackend *backend, gboolean readable)
            (backing->shared && !backing->readonly);
 }
 
-gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
+gboolean hm_backend_preflight_bytes(HostmemBackend *self, guint64 bytes,
+                                    GError **error)
 {
-    gboolean readable = self->prealloc_state == HOSTMEM_PREALLOC_STATE_READABLE;
-    gboolean populates =
-        self->prealloc && hm_backend_takes_room(self, readable);
-    guint64 bytes = self->backing.length;
     g_autoptr(HmPreflight) room = NULL;
 
-    if (!self->prealloc_check ||
-        !(populates || hm_backend_takes_huge_pages(self))) {
+    if (!self->prealloc_check) {
         return TRUE;
     }
-    bytes -= MIN(bytes, hm_backing_backed_size(&self->backing, NULL));
     room = hm_backend_new_preflight(self, FALSE);
     if (hm_preflight_check(room, bytes, error)) {
         return TRUE;
@@ -79,6 +74,21 @@ gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
                               ? "preallocating memory failed: "
                               : "unable to map backing store for guest RAM: ");
     return FALSE;
+}
+
+gboolean hm_backend_preflight(HostmemBackend *self, GError **error)
+{
+    gboolean readable = self->prealloc_state == HOSTMEM_PREALLOC_STATE_READABLE;
+    gboolean populates =
+        self->prealloc && hm_backend_takes_room(self, readable);
+    guint64 bytes = self->backing.length;
+
+    if (!self->prealloc_check ||
+        !(populates || hm_backend_takes_huge_pages(self))) {
+        return TRUE;
+    }
+    bytes -= MIN(bytes, hm_backing_backed_size(&self->backing, NULL));
+    return hm_backend_preflight_bytes(self, bytes, error);
 }
 
 /* A series of small populates */

@@ -13,6 +13,7 @@
  */
 #include "backends/hostmem.h"
 #include "util/error.h"
+#include "util/os.h"
 
 /* Saving */
 
@@ -91,6 +92,26 @@ void hm_backend_save(HostmemObject *object, HmSaved *saved)
 
 /* Made again: its memory */
 
+/*
+ * A process that ended in the middle of a resize may have saved the size before
+ * it, or after it.  What a file has is what there is: a longer one has a rest
+ * that nobody knows of.
+ */
+static void follow_file(HostmemBackend *self, int fd, guint64 offset)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+    struct stat st;
+
+    if (hm_os_stat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        (guint64)st.st_size <= offset ||
+        (guint64)st.st_size - offset >= self->size) {
+        return;
+    }
+    self->size = (guint64)st.st_size - offset;
+    g_message("%s: its file has become smaller, to %" G_GUINT64_FORMAT " bytes",
+              what, self->size);
+}
+
 gboolean hm_backend_adopt(HostmemBackend *self,
                           const HmBackingAdoptOptions *expected, GError **error)
 {
@@ -103,6 +124,10 @@ gboolean hm_backend_adopt(HostmemBackend *self,
         return FALSE;
     }
     self->fd_name = file.name;
+    if (self->max_size) {
+        options.may_be_longer = TRUE;
+        follow_file(self, fd, options.offset);
+    }
     options.name = file.name;
     options.device = file.device;
     options.inode = file.inode;

@@ -45,7 +45,7 @@ gboolean hm_backend_open_own_tmpfs(HostmemBackend *self, guint64 length)
     g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
     g_autoptr(GError) why = NULL;
 
-    if (self->thp == HOSTMEM_OFF || !fits(length) ||
+    if (self->thp == HOSTMEM_OFF || !fits(MAX(length, self->max_size)) ||
         hm_hostcaps_shmem_thp() == HM_SHMEM_THP_DENY) {
         return FALSE;
     }
@@ -153,23 +153,21 @@ gboolean hm_backend_check_thp(HostmemBackend *self, GError **error)
                         obstacle->reason, obstacle->cure);
 }
 
-/*
- * Memory that is to be populated is the planner's business.  Storage on disk
- * is far slower with the advice.
- */
-void hm_backend_advise_thp(HostmemBackend *self)
+/* Storage on disk is far slower with the advice. */
+void hm_backend_advise_thp(HostmemBackend *self, const HmRange *range,
+                           gboolean huge)
 {
     const HmBacking *backing = &self->backing;
+    guint8 *addr = self->mapping.addr + range->offset;
 
     if (backing->kind != HM_MEM_ANON && backing->kind != HM_MEM_SHMEM) {
         return;
     }
     if (self->thp == HOSTMEM_OFF) {
-        hm_os_advise(self->mapping.addr, self->mapping.length, MADV_NOHUGEPAGE);
-    } else if (!self->prealloc) {
+        hm_os_advise(addr, (gsize)range->length, MADV_NOHUGEPAGE);
+    } else if (huge) {
         self->huge_advised =
-            hm_os_advise(self->mapping.addr, self->mapping.length,
-                         MADV_HUGEPAGE) == 0;
+            hm_os_advise(addr, (gsize)range->length, MADV_HUGEPAGE) == 0;
     }
 }
 

@@ -59,9 +59,17 @@ static const HmProp backend_props[] = {
     {
         .name = "size",
         .kind = HM_PROP_SIZE,
-        .flags = HM_PROP_REQUIRED | HM_PROP_NOT_ZERO,
+        .flags = HM_PROP_REQUIRED | HM_PROP_NOT_ZERO | HM_PROP_LIVE,
         .offset = HM_PROP_FIELD(HostmemBackend, size),
-        .description = "How much memory, for example 512M or 4G",
+        .description = "How much memory, for example 512M or 4G; with "
+                       "max-size it may change",
+    },
+    {
+        .name = "max-size",
+        .kind = HM_PROP_SIZE,
+        .offset = HM_PROP_FIELD(HostmemBackend, max_size),
+        .description = "Bytes that size may come to later, whose address "
+                       "space is reserved (0: size stays)",
     },
     {
         .name = "merge",
@@ -330,12 +338,30 @@ static gboolean change_prealloc(HostmemBackend *self, gboolean on,
                         what);
 }
 
+static gboolean change_size(HostmemBackend *self, const HmProp *row,
+                            guint64 size, GCancellable *cancellable,
+                            GError **error)
+{
+    HostmemObject *object = HOSTMEM_OBJECT(self);
+
+    if (!self->max_size) {
+        return HOSTMEM_OBJECT_GET_CLASS(object)->refuse_change(object, row,
+                                                               error);
+    }
+    return hm_backend_resize(self, size, HOSTMEM_RESIZE_IN_PLACE, cancellable,
+                             error);
+}
+
 static gboolean backend_change(HostmemObject *object, const HmProp *row,
                                const GValue *value, GCancellable *cancellable,
                                GError **error)
 {
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
+    if (g_str_equal(row->name, "size")) {
+        return change_size(self, row, g_value_get_uint64(value), cancellable,
+                           error);
+    }
     if (g_str_equal(row->name, "merge")) {
         return change_merge(self, g_value_get_boolean(value), error);
     }
@@ -355,6 +381,7 @@ static gboolean backend_change(HostmemObject *object, const HmProp *row,
 static void hostmem_backend_init(HostmemBackend *self)
 {
     self->backing.fd = -1;
+    g_rw_lock_init(&self->extent_lock);
     g_mutex_init(&self->populate_lock);
     g_mutex_init(&self->report_lock);
 }
@@ -376,6 +403,8 @@ static void hostmem_backend_finalize(GObject *object)
     }
     g_free(self->fd_name);
     g_clear_object(&self->export_dir);
+    g_clear_pointer(&self->needs, g_array_unref);
+    g_rw_lock_clear(&self->extent_lock);
     g_mutex_clear(&self->populate_lock);
     g_mutex_clear(&self->report_lock);
     G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);
@@ -430,14 +459,15 @@ gboolean hm_backend_check_multiple(HostmemBackend *self, gsize page_size,
 {
     g_autofree char *unit = NULL;
 
-    if (hm_is_aligned(self->size, page_size)) {
+    if (hm_is_aligned(self->size | self->max_size, page_size)) {
         return TRUE;
     }
     unit = hm_size_format(page_size);
-    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                        "backend '%s' memory size must be multiple of %s",
-                        hostmem_object_get_type_name(HOSTMEM_OBJECT(self)),
-                        unit);
+    return hm_set_error(
+        error, HOSTMEM_ERROR_INVALID, "backend '%s' %s must be multiple of %s",
+        hostmem_object_get_type_name(HOSTMEM_OBJECT(self)),
+        hm_is_aligned(self->size, page_size) ? "max-size" : "memory size",
+        unit);
 }
 
 char *hm_backend_block_name(HostmemBackend *self)
@@ -451,119 +481,22 @@ char *hm_backend_block_name(HostmemBackend *self)
                                : hostmem_object_get_type_name(object));
 }
 
-/* What is asked of a backend; another thread may still be creating it. */
-
-static gboolean is_ready(HostmemBackend *self)
-{
-    return hm_object_is_complete(HOSTMEM_OBJECT(self));
-}
-
-gpointer hostmem_backend_get_host_addr(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), NULL);
-
-    return is_ready(self) ? self->mapping.addr : NULL;
-}
-
-guint64 hostmem_backend_get_size(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    return self->size;
-}
-
-gint64 hostmem_backend_get_guest_address(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), HM_GUEST_UNSAID);
-
-    return self->guest_addr;
-}
-
-gint64 hostmem_backend_get_guest_node(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), HM_GUEST_UNSAID);
-
-    return self->guest_node;
-}
-
-gsize hostmem_backend_get_page_size(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    return is_ready(self) ? self->backing.page_size : 0;
-}
-
-int hostmem_backend_get_fd(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), -1);
-
-    return is_ready(self) ? self->backing.fd : -1;
-}
-
-guint64 hostmem_backend_get_fd_offset(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    return is_ready(self) ? self->backing.offset : 0;
-}
-
-gboolean hostmem_backend_get_share(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
-
-    return self->share;
-}
-
-guint64 hostmem_backend_get_populated_size(HostmemBackend *self)
-{
-    gint64 bytes;
-
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    if (!is_ready(self)) {
-        return 0;
-    }
-    bytes = hm_os_populated(self->mapping.addr, self->mapping.length);
-    return MAX(bytes, 0);
-}
-
-guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self)
-{
-    gint64 bytes;
-
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    if (!is_ready(self)) {
-        return 0;
-    }
-    bytes = hm_os_huge(self->mapping.addr, self->mapping.length);
-    return MAX(bytes, 0);
-}
-
-guint64 hostmem_backend_get_backed_size(HostmemBackend *self)
-{
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), 0);
-
-    if (!is_ready(self)) {
-        return 0;
-    }
-    if (g_atomic_int_get(&self->reserved)) {
-        return self->mapping.length;
-    }
-    return hm_backing_backed_size(&self->backing, self->mapping.addr);
-}
-
 gboolean hm_backend_check_range(HostmemBackend *self, const char *verb,
                                 guint64 offset, guint64 length, HmRange *range,
                                 GError **error)
 {
     g_autofree char *what = NULL;
 
-    if (is_ready(self) && hm_range_init(range, offset, length)) {
-        const HmRange all = {0, self->mapping.length};
+    if (hm_object_is_complete(HOSTMEM_OBJECT(self)) &&
+        hm_range_init(range, offset, length)) {
+        /* What others know of: less than is mapped while it grows. */
+        const guint64 size = hostmem_backend_get_size(self);
         const gsize page_size = self->backing.page_size;
+        HmRange all = {0, size};
 
-        if (hm_range_end(range) == self->size) {
+        /* No overflow: the size was checked. */
+        hm_align_up(size, page_size, &all.length);
+        if (hm_range_end(range) == size) {
             range->length = all.length - offset;
         }
         if (hm_range_contains(&all, range) &&

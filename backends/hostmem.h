@@ -12,6 +12,9 @@
 #include "util/preflight.h"
 #include "util/prealloc.h"
 
+/* Larger sizes would overflow when rounded up, or when offsets are added. */
+#define HM_BACKEND_MAX_SIZE (G_GUINT64_CONSTANT(1) << 62)
+
 /*
  * What a populate leaves for the next one, when small ones come in series.
  */
@@ -25,27 +28,28 @@ typedef struct {
 } HmSeries;
 
 /*
- * The base of all backends: hostmem.c has the class, its properties and what
- * is asked of a ready backend; hostmem-create.c the order of creation and
- * destruction; hostmem-populate.c how memory is populated; hostmem-room.c and
- * hostmem-populate-room.c whether there is room for it; hostmem-prealloc.c
- * when, and how far: "prealloc" and what goes with it; hostmem-place.c on which
- * nodes pages ended up; hostmem-thp.c where transparent huge pages come from;
- * hostmem-secure.c how far memory is made sure without populating;
- * hostmem-lock.c how it is kept in RAM;
- * hostmem-pool.c what comes from a memory-pool;
- * hostmem-discard.c how it is given back; hostmem-parts.c how others get it;
- * hostmem-export.c the name by which others find it; hostmem-saved.c how it
- * outlives the process.
+ * The base of all backends: hostmem.c has the class and its properties;
+ * hostmem-get.c what is asked of a ready backend; hostmem-create.c the order of
+ * creation and destruction; hostmem-populate.c how memory is populated;
+ * hostmem-room.c and hostmem-populate-room.c whether there is room for it;
+ * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
+ * hostmem-place.c on which nodes pages ended up; hostmem-thp.c where
+ * transparent huge pages come from; hostmem-secure.c how far memory is made
+ * sure without populating; hostmem-lock.c how it is kept in RAM; hostmem-pool.c
+ * what comes from a memory-pool; hostmem-discard.c how it is given back;
+ * hostmem-resize.c how it becomes more or less, and hostmem-need.c who keeps it
+ * from that; hostmem-parts.c how others get it; hostmem-export.c the name by
+ * which others find it; hostmem-saved.c how it outlives the process.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
- * then value_lock or report_lock, which are innermost.
+ * hold_lock, extent_lock, then value_lock or report_lock, which are innermost.
  */
 struct _HostmemBackend {
     HostmemObject parent_instance;
 
     /* properties, as given; the live ones are behind value_lock */
     guint64 size;
+    guint64 max_size; /* 0: it does not grow */
     gboolean merge;
     gboolean dump;
     gboolean prealloc;
@@ -70,7 +74,13 @@ struct _HostmemBackend {
     HostmemExportDir *export_dir; /* (nullable): of the registry; constant */
     GObject *pool;                /* (nullable): HostmemMemoryPool */
 
-    /* what creation made; constant afterwards */
+    /*
+     * What creation made; constant afterwards, but for what a resize changes,
+     * under change_lock, populate_lock and extent_lock: the lengths of @backing
+     * and @mapping, @parts, and where @mapping is, while nobody holds the
+     * backend.  Under any of the three nothing changes.
+     */
+    GRWLock extent_lock;
     HmBacking backing;
     HmMapping mapping;
     gboolean owned;    /* export_owner is known: */
@@ -82,11 +92,15 @@ struct _HostmemBackend {
     HmIdset *nodes;    /* NULL: not bound */
     HostmemBackendPart *parts; /* NULL: private memory */
     guint n_parts;
+    GPtrArray *old_parts; /* (nullable): that somebody may still look at */
+    GArray
+        *needs; /* (nullable) (element-type guint64): see hm_backend_need() */
 
     struct HmPoolLoan *loan; /* (nullable): what @backing is made of */
 
     struct HmPopulate *pending; /* (nullable): between prepare and finish */
     gboolean resumes;           /* of creation: a job goes on with it */
+    guint64 job_from;           /* where the job begins */
     char *fd_name;              /* (nullable): that its descriptor is kept by */
 
     GMutex populate_lock;  /* one populate at a time; guards what follows */
@@ -113,6 +127,8 @@ struct _HostmemBackendClass {
     gboolean (*open_backing)(HostmemBackend *self, GError **error);
     /* The same from what another process has left: hm_backend_adopt(). */
     gboolean (*adopt_backing)(HostmemBackend *self, GError **error);
+    /* Whether its size may be no multiple of the page size. */
+    gboolean any_size;
     /* Bytes of a huge page of the pool that it takes; 0: base pages. */
     gsize (*pool_page_size)(HostmemBackend *self);
     /* Whether its memory can have a name and an owner of its own. */
@@ -142,7 +158,7 @@ struct _HostmemBackendClass {
 
 /* hostmem.c */
 
-/** "size" must be a multiple of @page_size; QEMU's words. */
+/** "size" must be a multiple of @page_size, in QEMU's words, and "max-size". */
 gboolean hm_backend_check_multiple(HostmemBackend *self, gsize page_size,
                                    GError **error);
 /**
@@ -165,6 +181,15 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
 /** All of creation that does not populate; undone when it fails. */
 gboolean hm_backend_prepare(HostmemBackend *self, GCancellable *cancellable,
                             GError **error);
+/** What every type says of its mapping, and this one. */
+HmMappingOptions hm_backend_mapping_options(HostmemBackend *self,
+                                            const char *name);
+/** The steps of creation for a part of the mapping: "merge", "dump", "thp". */
+void hm_backend_advise_range(HostmemBackend *self, const HmRange *range,
+                             gboolean huge);
+/** And "host-nodes" and "policy". */
+gboolean hm_backend_bind_range(HostmemBackend *self, const HmRange *range,
+                               GError **error);
 /** Bind it to its nodes, or to none, once more; pages do not move. */
 void hm_backend_bind_again(HostmemBackend *self);
 /** Give back what creation made; a file it created stays. */
@@ -195,7 +220,8 @@ void hm_backend_read_saved_job(HostmemBackend *self);
 
 /* hostmem-parts.c */
 
-/** Note where the mapped memory lies: for hostmem_backend_get_parts(). */
+/** Note where the mapped memory lies: for hostmem_backend_get_parts().  What
+ * was noted before stays as long as @self: somebody may look at it. */
 void hm_backend_set_parts(HostmemBackend *self);
 void hm_backend_clear_parts(HostmemBackend *self);
 /**
@@ -217,6 +243,9 @@ gboolean hm_backend_is_exposed(HostmemBackend *self);
  * when nothing is taken.
  */
 gboolean hm_backend_preflight(HostmemBackend *self, GError **error);
+/** The same for @bytes that are about to be taken, whatever for. */
+gboolean hm_backend_preflight_bytes(HostmemBackend *self, guint64 bytes,
+                                    GError **error);
 /** (transfer full): for its memory; @reserved: huge pages are, by it. */
 HmPreflight *hm_backend_new_preflight(HostmemBackend *self, gboolean reserved);
 /** Whether mapping it reserves huge pages. */
@@ -279,6 +308,10 @@ gboolean hm_populate_run_all(GPtrArray *all, GCancellable *cancellable,
 /** (transfer full) (nullable): why not all was populated. */
 GError *hm_populate_steal_error(HmPopulate *self);
 
+/** The same for who has populate_lock. */
+gboolean hm_backend_populate_locked(HostmemBackend *self, const HmRange *range,
+                                    const HmPopulateHow *how,
+                                    GCancellable *cancellable, GError **error);
 /** One, at once.  Blocks; @range is checked. */
 gboolean hm_backend_populate_range(HostmemBackend *self, const HmRange *range,
                                    const HmPopulateHow *how,
@@ -349,6 +382,20 @@ void hm_backend_give_back_pool(HostmemBackend *self);
  */
 gboolean hm_backend_prealloc(HostmemBackend *self, GCancellable *cancellable,
                              GError **error);
+/**
+ * hm_backend_prealloc_more: the same for what it has grown by; under
+ * change_lock and populate_lock.
+ * @job: whether hm_backend_start_job() shall do the rest, when all is well
+ *
+ * Returns: FALSE as hostmem_backend_populate(); what a deadline leaves undone
+ * is no failure
+ */
+gboolean hm_backend_prealloc_more(HostmemBackend *self, const HmRange *range,
+                                  gboolean *job, GCancellable *cancellable,
+                                  GError **error);
+/** A job that populates all from @offset on; under change_lock. */
+gboolean hm_backend_start_job(HostmemBackend *self, guint64 offset,
+                              GError **error);
 /** The last step of hm_backend_prepare(): there is room, and nobody else gets
  * it. */
 gboolean hm_backend_prepare_prealloc(HostmemBackend *self, GError **error);
@@ -421,8 +468,10 @@ gboolean hm_backend_open_own_tmpfs(HostmemBackend *self, guint64 length);
  * none) or %HOSTMEM_ERROR_UNSUPPORTED (the host does not give any)
  */
 gboolean hm_backend_check_thp(HostmemBackend *self, GError **error);
-/** Advise the mapping, which is not populated yet, for "thp". */
-void hm_backend_advise_thp(HostmemBackend *self);
+/** Advise a part of the mapping, which is not populated yet, for "thp"; with
+ * @huge also if nothing forbids huge pages. */
+void hm_backend_advise_thp(HostmemBackend *self, const HmRange *range,
+                           gboolean huge);
 /**
  * hm_backend_check_huge_tmpfs: does "thp" go with the tmpfs of "export-path"?
  *
@@ -451,11 +500,12 @@ gboolean hm_backend_verify_thp(HostmemBackend *self, const HmRange *range,
  */
 gboolean hm_backend_check_lock(HostmemBackend *self, GError **error);
 /**
- * hm_backend_check_lock_limit: may as much be locked?  Of an open backing.
+ * hm_backend_check_lock_limit: may @bytes more be locked?  Of an open backing.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_LIMIT
  */
-gboolean hm_backend_check_lock_limit(HostmemBackend *self, GError **error);
+gboolean hm_backend_check_lock_limit(HostmemBackend *self, guint64 bytes,
+                                     GError **error);
 /**
  * hm_backend_lock: lock the mapping, as "mem-lock" says; before it is
  * populated.
@@ -467,6 +517,37 @@ gboolean hm_backend_lock(HostmemBackend *self, GError **error);
 /** The same of a part that is mapped anew. */
 gboolean hm_backend_lock_range(HostmemBackend *self, const HmRange *range,
                                GError **error);
+
+/* hostmem-need.c */
+
+/**
+ * hm_backend_need: of what its holders need, @length bytes are all for this
+ * one.
+ *
+ * A holder that does not say so needs all there is.  For who holds it, until
+ * hm_backend_need_no_more() with the same length, and before the release.
+ */
+void hm_backend_need(HostmemBackend *self, guint64 length);
+void hm_backend_need_no_more(HostmemBackend *self, guint64 length);
+/**
+ * hm_backend_begin_shrink: keep everybody from holding or exposing it, if
+ * nobody needs more than @size bytes.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_BUSY, and nothing to end
+ */
+gboolean hm_backend_begin_shrink(HostmemBackend *self, guint64 size,
+                                 GError **error);
+/** The same, if nobody holds it: its address may change. */
+gboolean hm_backend_begin_move(HostmemBackend *self, GError **error);
+/** End either; the same thread. */
+void hm_backend_end_change(HostmemBackend *self);
+
+/* hostmem-resize.c */
+
+/** The change of "size", and hostmem_backend_resize(): under change_lock. */
+gboolean hm_backend_resize(HostmemBackend *self, guint64 size,
+                           HostmemResizeFlags flags, GCancellable *cancellable,
+                           GError **error);
 
 /* hostmem-export.c */
 

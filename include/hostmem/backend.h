@@ -108,11 +108,17 @@ GType hostmem_mem_lock_get_type(void) G_GNUC_CONST;
 
 /**
  * Returns: (transfer none): the first byte; NULL before creation is complete.
- * Valid until the last unref.
+ * Valid until the last unref, or until somebody asks for a resize with
+ * %HOSTMEM_RESIZE_MAY_MOVE; what is behind the size is not there.  Hold the
+ * backend, and neither changes under you.
  */
 gpointer hostmem_backend_get_host_addr(HostmemBackend *self);
 
-/** Returns: bytes, never 0, as the "size" property was given. */
+/**
+ * Returns: bytes, never 0: the "size" property.  It changes only by a resize:
+ * ask again after hostmem_object_hold() or hostmem_backend_dup_fd(), which keep
+ * the memory from becoming smaller.
+ */
 guint64 hostmem_backend_get_size(HostmemBackend *self);
 
 /** Returns: guest physical address, the "guest-addr" that was given; or -1 */
@@ -120,6 +126,9 @@ gint64 hostmem_backend_get_guest_address(HostmemBackend *self);
 
 /** Returns: NUMA node of the guest, the "guest-node" that was given; or -1 */
 gint64 hostmem_backend_get_guest_node(HostmemBackend *self);
+
+/** Returns: bytes: the "max-size" property; 0: the size was to stay. */
+guint64 hostmem_backend_get_max_size(HostmemBackend *self);
 
 /**
  * Returns: bytes; page size of what backs it: 4 KiB, 2 MiB, 1 GiB...; 0 before
@@ -164,8 +173,9 @@ typedef struct {
  * sees what this one writes.
  *
  * Returns: (transfer none) (array length=n_parts) (nullable): valid as long as
- * @self; NULL, and 0 parts, when the memory is private (share=off), and before
- * creation is complete
+ * @self, and as it was when it was asked for: after a resize the last part is
+ * longer or shorter; NULL, and 0 parts, when the memory is private (share=off),
+ * and before creation is complete
  */
 const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
                                                     guint *n_parts);
@@ -181,7 +191,8 @@ const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
  * From now on the backend counts as exposed: nobody can tell who uses the
  * memory, and a failing populate leaves pages populated, as of a held object.
  * It can still be removed; the memory is then there for as long as somebody
- * else has it.  May wait while a populate that has failed gives pages back.
+ * else has it.  It can become larger, but not smaller.  May wait while a
+ * populate that has failed, or a resize, gives pages back.
  *
  * Returns: descriptor, close-on-exec, owned by the caller; or -1 with
  * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or not ready),
@@ -281,6 +292,66 @@ void hostmem_backend_populate_async(HostmemBackend *self, guint64 offset,
 /** Returns: as hostmem_backend_populate(), and %HOSTMEM_ERROR_LIMIT */
 gboolean hostmem_backend_populate_finish(HostmemBackend *self,
                                          GAsyncResult *result, GError **error);
+
+/**
+ * HostmemResizeFlags: how hostmem_backend_resize() may go about it.
+ * @HOSTMEM_RESIZE_IN_PLACE: the memory stays where it is
+ * @HOSTMEM_RESIZE_MAY_MOVE: it may go to another address where it cannot grow
+ */
+typedef enum {
+    HOSTMEM_RESIZE_IN_PLACE = 0,
+    HOSTMEM_RESIZE_MAY_MOVE = 1 << 0,
+} HostmemResizeFlags;
+
+/**
+ * hostmem_backend_resize: make a backend larger or smaller.
+ * @size: bytes; what the type asks of "size", and at most "max-size" if that
+ * was given
+ *
+ * Content stays, as far as it still has a place.  The new part has all
+ * properties of the backend: policy, lock, advice, and with "prealloc" it is
+ * brought to "prealloc-state", in a job if "prealloc-async" says so; without,
+ * it is as what was never touched.  What is given up is discarded: a file that
+ * memory is shared by ends with the memory; a sealed memfd, or a file that was
+ * longer than the memory, gets a hole.  A private copy leaves its file alone.
+ *
+ * In place there is room up to "max-size"; hostmem_object_set() of "size" is
+ * this, and refuses a backend without.  With %HOSTMEM_RESIZE_MAY_MOVE memory
+ * that has no room, being without "max-size", goes to another address with all
+ * its pages, if nobody holds the backend: ask for the address anew.  Locked
+ * memory stays locked, and where it is locked on fault, nothing is faulted in.
+ *
+ * A backend does not become smaller than what somebody needs: who holds it, a
+ * device, and for good who got a descriptor or can find it by name.
+ *
+ * Blocks, also until a populate of the backend ends.  After a failure size,
+ * content and file are as before; and so is the address, unless another thread
+ * has mapped something there meanwhile, or began to hold the backend.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (size; more than "max-size"; a
+ * file that is too short and cannot be made longer),
+ * %HOSTMEM_ERROR_UNSUPPORTED (no room to grow; memory of a pool; what the
+ * kernel cannot move), %HOSTMEM_ERROR_BUSY (being created, or populated by a
+ * job; somebody needs it), or as hostmem_backend_populate()
+ */
+gboolean hostmem_backend_resize(HostmemBackend *self, guint64 size,
+                                HostmemResizeFlags flags,
+                                GCancellable *cancellable, GError **error);
+
+/**
+ * hostmem_backend_resize_async: the same, without waiting.
+ *
+ * @callback runs in the thread-default main context of the caller.  The
+ * backend lives until then.
+ */
+void hostmem_backend_resize_async(HostmemBackend *self, guint64 size,
+                                  HostmemResizeFlags flags,
+                                  GCancellable *cancellable,
+                                  GAsyncReadyCallback callback,
+                                  gpointer user_data);
+/** Returns: as hostmem_backend_resize(), and %HOSTMEM_ERROR_LIMIT */
+gboolean hostmem_backend_resize_finish(HostmemBackend *self,
+                                       GAsyncResult *result, GError **error);
 
 /**
  * hostmem_backend_get_job: the background population of @self.
