@@ -64,12 +64,13 @@ G_DEFINE_FINAL_TYPE(HostmemGuestMemory, hostmem_guest_memory, G_TYPE_OBJECT)
 
 /* Regions */
 
+/* Takes the hold of @backend. */
 static Region *region_new(const HmRange *range, HostmemBackend *backend,
                           guint64 offset, HostmemDiscardSource *source)
 {
     Region *self = g_new(Region, 1);
 
-    hostmem_object_hold(HOSTMEM_OBJECT(backend));
+    hm_backend_need(backend, offset + range->length);
     *self = (Region){
         .range = *range,
         .backend = g_object_ref(backend),
@@ -85,6 +86,7 @@ static Region *region_new(const HmRange *range, HostmemBackend *backend,
 static void region_free(Region *self)
 {
     g_clear_object(&self->source);
+    hm_backend_need_no_more(self->backend, self->offset + self->range.length);
     hostmem_object_release(HOSTMEM_OBJECT(self->backend));
     g_object_unref(self->backend);
     g_free(self);
@@ -447,15 +449,12 @@ static Table *copy_table(const Table *table)
     return copy;
 }
 
-gboolean hostmem_guest_memory_add(HostmemGuestMemory *self, guint64 address,
-                                  HostmemBackend *backend, guint64 offset,
-                                  guint64 length, HostmemDiscardSource *source,
-                                  GError **error)
+/* Takes the hold of @backend when it returns TRUE. */
+static gboolean add_held(HostmemGuestMemory *self, guint64 address,
+                         HostmemBackend *backend, guint64 offset,
+                         guint64 length, HostmemDiscardSource *source,
+                         GError **error)
 {
-    g_return_val_if_fail(HOSTMEM_IS_GUEST_MEMORY(self), FALSE);
-    g_return_val_if_fail(HOSTMEM_IS_BACKEND(backend), FALSE);
-    g_return_val_if_fail(!source || HOSTMEM_IS_DISCARD_SOURCE(source), FALSE);
-
     g_autoptr(GMutexLocker) locker = NULL;
     HmRange range;
     Table *table;
@@ -473,6 +472,24 @@ gboolean hostmem_guest_memory_add(HostmemGuestMemory *self, guint64 address,
                        region_new(&range, backend, offset, source));
     replace_table(self, table);
     return TRUE;
+}
+
+gboolean hostmem_guest_memory_add(HostmemGuestMemory *self, guint64 address,
+                                  HostmemBackend *backend, guint64 offset,
+                                  guint64 length, HostmemDiscardSource *source,
+                                  GError **error)
+{
+    g_return_val_if_fail(HOSTMEM_IS_GUEST_MEMORY(self), FALSE);
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(backend), FALSE);
+    g_return_val_if_fail(!source || HOSTMEM_IS_DISCARD_SOURCE(source), FALSE);
+
+    /* First, for the size and the address can change until then. */
+    hostmem_object_hold(HOSTMEM_OBJECT(backend));
+    if (add_held(self, address, backend, offset, length, source, error)) {
+        return TRUE;
+    }
+    hostmem_object_release(HOSTMEM_OBJECT(backend));
+    return FALSE;
 }
 
 /* Returns: (transfer full): which nobody reads any more; NULL: none */

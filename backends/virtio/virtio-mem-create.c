@@ -39,6 +39,27 @@ static gboolean take_memdev(HostmemVirtioMem *self, GError **error)
     return TRUE;
 }
 
+/* Memory that it has grown by since the device was made first is not part of
+ * that. */
+static gboolean find_region_size(HostmemVirtioMem *self, GError **error)
+{
+    HmSaved *saved = hm_object_get_saved(HOSTMEM_OBJECT(self));
+    guint64 size = self->region_size;
+
+    if (saved && !hm_saved_read_size(saved, "region-size", &size, error)) {
+        return FALSE;
+    }
+    if (!size || size > self->region_size) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "its saved state names a region that the memdev "
+                            "has no room for");
+    }
+    self->region_size = size;
+    hm_backend_need(hm_virtio_mem_backend(self), size);
+    self->needs_region = TRUE;
+    return TRUE;
+}
+
 static gboolean has_prealloc(HostmemBackend *backend)
 {
     g_autoptr(GMutexLocker) locker =
@@ -249,8 +270,9 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
         !check_memdev(self, error) || !take_memdev(self, error)) {
         return FALSE;
     }
-    if (!check_kind(self, error) || !check_access(self, error) ||
-        !check_sizes(self, error) || !empty_memdev(self, error)) {
+    if (!find_region_size(self, error) || !check_kind(self, error) ||
+        !check_access(self, error) || !check_sizes(self, error) ||
+        !empty_memdev(self, error)) {
         hm_virtio_mem_release(self);
         return FALSE;
     }
@@ -266,6 +288,10 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
 
 void hm_virtio_mem_release(HostmemVirtioMem *self)
 {
+    if (self->needs_region) {
+        self->needs_region = FALSE;
+        hm_backend_need_no_more(hm_virtio_mem_backend(self), self->region_size);
+    }
     if (self->held) {
         self->held = FALSE;
         hostmem_object_release(HOSTMEM_OBJECT(self->memdev));

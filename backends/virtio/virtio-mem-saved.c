@@ -26,6 +26,8 @@ void hm_virtio_mem_save(HostmemObject *object, HmSaved *saved)
                         json_integer((json_int_t)self->block_size));
     json_object_set_new(options, "requested-size",
                         json_integer((json_int_t)self->requested));
+    json_object_set_new(state, "region-size",
+                        json_integer((json_int_t)self->region_size));
     json_object_set_new(state, "usable",
                         json_integer((json_int_t)self->usable));
     json_object_set_new(state, "plugged", json_string(plugged));

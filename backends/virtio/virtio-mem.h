@@ -48,10 +48,11 @@ struct _HostmemVirtioMem {
     /* what creation found out; constant afterwards */
     guint64 memaddr;       /* guest physical */
     guint64 block_size;    /* bytes */
-    guint64 region_size;   /* bytes; of the memdev */
+    guint64 region_size;   /* bytes; of the memdev when it was made */
     gboolean inaccessible; /* what is not plugged is */
     guint64 slot_size;     /* bytes */
     gboolean held;         /* the memdev is, by us */
+    gboolean needs_region; /* and that much of it */
 
     GMutex request_lock;
 
