@@ -206,6 +206,35 @@ GError *hm_entry_cancelled_error(const HmEntry *entry)
                        hm_entry_noun(entry), entry->id);
 }
 
+/* Sizes */
+
+/* The size that has not been told of; 0: that was. */
+static guint64 new_size(HmEntry *entry)
+{
+    guint64 size;
+
+    if (entry->state != HM_ENTRY_READY || !HOSTMEM_IS_BACKEND(entry->object)) {
+        return 0;
+    }
+    size = hostmem_backend_get_size(HOSTMEM_BACKEND(entry->object));
+    return size == entry->size ? 0 : size;
+}
+
+/* Whoever is told may add and remove. */
+void hm_entries_tell_sizes(HostmemRegistry *registry)
+{
+    for (guint i = 0; i < registry->entries->len; i++) {
+        HmEntry *entry = g_ptr_array_index(registry->entries, i);
+        const guint64 size = new_size(entry);
+
+        if (size) {
+            entry->size = size;
+            g_signal_emit_by_name(registry, "backend-size-changed",
+                                  entry->object, size);
+        }
+    }
+}
+
 static void entry_ready(HmEntry *entry)
 {
     entry->state = HM_ENTRY_READY;
@@ -215,6 +244,7 @@ static void entry_ready(HmEntry *entry)
             hm_device_watch_new(entry->registry, entry->registry->context,
                                 HOSTMEM_VIRTIO_MEM(entry->object));
     }
+    entry->size = new_size(entry);
     hm_keeper_changed(entry->registry->keeper);
     if (HOSTMEM_IS_MEMORY_POOL(entry->object)) {
         entry->pool_watch =

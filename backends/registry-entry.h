@@ -58,6 +58,7 @@ typedef struct {
     gboolean matched;  /* and asked for again by the line it was made by */
     HmEntryState state;
     gboolean announced;      /* "added" was emitted */
+    guint64 size;            /* bytes, of a backend, that was told of */
     HmDeviceWatch *watch;    /* (nullable): of a READY device */
     HmPoolWatch *pool_watch; /* (nullable): of a READY memory-pool */
 
@@ -93,6 +94,8 @@ void hm_entry_create_async(HmEntry *entry, GCancellable *cancellable,
 void hm_entry_created(HmEntry *entry, gboolean cancelled);
 /** (transfer full): "creation of object 'm0' was cancelled". */
 GError *hm_entry_cancelled_error(const HmEntry *entry);
+/** Emit "backend-size-changed" for the backends that were resized. */
+void hm_entries_tell_sizes(HostmemRegistry *registry);
 /** Free a READY object here and now. */
 void hm_entry_remove(HmEntry *entry);
 /** Free a READY object in a thread, or cancel the creation of one. */

@@ -480,6 +480,7 @@ void hostmem_registry_set_export_dir(HostmemRegistry *self,
 
 static void on_state_changed(gpointer data)
 {
+    hm_entries_tell_sizes(data);
     g_signal_emit_by_name(data, "state-changed");
 }
 
@@ -584,6 +585,9 @@ static void hostmem_registry_class_init(HostmemRegistryClass *klass)
     g_signal_new("device-deleted", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0,
                  NULL, NULL, NULL, G_TYPE_NONE, 2, G_TYPE_STRING,
                  G_TYPE_STRING);
+    g_signal_new("backend-size-changed", HOSTMEM_TYPE_REGISTRY,
+                 G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 2,
+                 HOSTMEM_TYPE_BACKEND, G_TYPE_UINT64);
     g_signal_new("pool-low", HOSTMEM_TYPE_REGISTRY, G_SIGNAL_RUN_LAST, 0, NULL,
                  NULL, NULL, G_TYPE_NONE, 3, HOSTMEM_TYPE_MEMORY_POOL,
                  G_TYPE_UINT64, G_TYPE_UINT64);

@@ -77,19 +77,13 @@ void ctl_view_pools(const json_t *pools, GString *text)
 /* Backends */
 
 static const CtlColumn backend_columns[] = {
-    {"backend", FALSE},
-    {"type", FALSE},
-    {"size", TRUE},
-    {"backed", TRUE},
-    {"populated", TRUE},
-    {"page size", TRUE},
-    {"prealloc", FALSE},
-    {"share", FALSE},
-    {"nodes", FALSE},
-    {"policy", FALSE},
-    {"pool", FALSE},
-    {"method", FALSE},
-    {0},
+    {"backend", FALSE},  {"type", FALSE},
+    {"size", TRUE},      {"max", TRUE},
+    {"backed", TRUE},    {"populated", TRUE},
+    {"page size", TRUE}, {"prealloc", FALSE},
+    {"share", FALSE},    {"nodes", FALSE},
+    {"policy", FALSE},   {"pool", FALSE},
+    {"method", FALSE},   {0},
 };
 
 /* A path as the id that it is of, where it is one of an object. */
@@ -124,6 +118,7 @@ static void view_backends(const json_t *backends, GString *text)
                                  ctl_text_member(backend, "id"),
                                  ctl_text_member(backend, "type"),
                                  ctl_text_size(backend, "size"),
+                                 ctl_text_size(backend, "max-size"),
                                  ctl_text_size(backend, "backed-size"),
                                  ctl_text_size(backend, "populated-size"),
                                  ctl_text_size(backend, "page-size"),

@@ -137,7 +137,7 @@ static const HmQmpType type_memdev = OBJECT(
     {"share", &hm_qmp_type_bool}, {"reserve", &hm_qmp_type_bool},
     {"host-nodes", &type_int_list}, {"policy", &type_policy},
     {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
-    {"populated-size", &hm_qmp_type_int},
+    {"populated-size", &hm_qmp_type_int}, {"max-size", &hm_qmp_type_int, TRUE},
     {"export-path", &hm_qmp_type_str, TRUE},
     {"prealloc-method", &hm_qmp_type_str, TRUE},
     {"guest-addr", &hm_qmp_type_int, TRUE},

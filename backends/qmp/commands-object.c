@@ -92,12 +92,17 @@ static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
         "id",        "type",        "size",          "merge",      "dump",
         "prealloc",  "share",       "reserve",       "host-nodes", "policy",
         "page-size", "backed-size", "populated-size"};
+    static const char *const resizable_members[] = {"max-size"};
     static const char *const pool_members[] = {"pool", "pool-size"};
     json_t *entry = json_object();
     HostmemPreallocReport report;
     const char *path;
 
     add_members(entry, object, members, G_N_ELEMENTS(members), links);
+    if (hostmem_backend_get_max_size(HOSTMEM_BACKEND(object))) {
+        add_members(entry, object, resizable_members,
+                    G_N_ELEMENTS(resizable_members), links);
+    }
     path = hm_backend_get_export_path(HOSTMEM_BACKEND(object));
     if (path) {
         json_object_set_new(entry, "export-path", json_string(path));

@@ -58,6 +58,20 @@ static void on_resize_changed(HostmemRegistry *registry G_GNUC_UNUSED,
                          describe_resize(HOSTMEM_VIRTIO_MEM(device), path));
 }
 
+/* At once: whoever has asked for it does not do so again and again. */
+static void on_backend_size_changed(HostmemRegistry *registry G_GNUC_UNUSED,
+                                    HostmemBackend *backend, guint64 size,
+                                    gpointer data)
+{
+    HmQmpDeviceEvents *self = data;
+    g_autofree char *path = hm_object_get_path(HOSTMEM_OBJECT(backend));
+
+    hm_qmp_server_emit(self->server, HM_QMP_EVENT_BACKEND_SIZE,
+                       json_pack("{s:s,s:I,s:s}", "id",
+                                 hostmem_object_get_id(HOSTMEM_OBJECT(backend)),
+                                 "size", (json_int_t)size, "qom-path", path));
+}
+
 static void on_pool_low(HostmemRegistry *registry G_GNUC_UNUSED,
                         HostmemMemoryPool *pool, guint64 ready,
                         guint64 low_water, gpointer data)
@@ -96,6 +110,8 @@ HmQmpDeviceEvents *hm_qmp_device_events_new(HostmemQmpServer *server,
     g_signal_connect(registry, "device-resize-changed",
                      G_CALLBACK(on_resize_changed), self);
     g_signal_connect(registry, "device-deleted", G_CALLBACK(on_deleted), self);
+    g_signal_connect(registry, "backend-size-changed",
+                     G_CALLBACK(on_backend_size_changed), self);
     g_signal_connect(registry, "pool-low", G_CALLBACK(on_pool_low), self);
     return self;
 }

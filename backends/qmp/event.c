@@ -86,6 +86,19 @@ static const HmQmpType type_size = {
     .members = size_members,
 };
 
+static const HmQmpMember backend_size_members[] = {
+    {"id", &hm_qmp_type_str},
+    {"size", &hm_qmp_type_int},
+    {"qom-path", &hm_qmp_type_str},
+    {NULL},
+};
+
+static const HmQmpType type_backend_size = {
+    .kind = HM_QMP_OBJECT,
+    .name = "MemoryBackendSizeChangeEvent",
+    .members = backend_size_members,
+};
+
 static const HmQmpMember resize_members[] = {
     {"id", &hm_qmp_type_str, TRUE},
     {"qom-path", &hm_qmp_type_str},
@@ -120,6 +133,7 @@ static const HmQmpType type_pool_low = {
 };
 
 static const HmQmpEvent events[] = {
+    {HM_QMP_EVENT_BACKEND_SIZE, &type_backend_size},
     {HM_QMP_EVENT_DELETED, &type_deleted},
     {HM_QMP_EVENT_JOB, &type_job_change},
     {HM_QMP_EVENT_POOL_LOW, &type_pool_low},

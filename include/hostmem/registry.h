@@ -31,10 +31,11 @@ G_BEGIN_DECLS
  * (HostmemDevice*, HostmemResizeState) when a resize begins, is reached, or has
  * stalled, which is noticed within a second; "device-deleted" (const char *id,
  * nullable, const char *path) when a device that was removed is gone, and its
- * memdev free; "pool-low" (HostmemMemoryPool*, guint64 bytes ready, guint64
- * low-water), as the pool's "low"; "job-changed" (HostmemJob*,
- * HostmemJobStatus) for each change of a job of its objects, in order, maybe
- * later than the change itself; "state-changed" (nothing) when
+ * memdev free; "backend-size-changed" (HostmemBackend*, guint64 bytes), of
+ * changes that follow fast the last one; "pool-low" (HostmemMemoryPool*,
+ * guint64 bytes ready, guint64 low-water), as the pool's "low"; "job-changed"
+ * (HostmemJob*, HostmemJobStatus) for each change of a job of its objects, in
+ * order, maybe later than the change itself; "state-changed" (nothing) when
  * hostmem_registry_save() would write something else: see <hostmem/restore.h>.
  */
 #define HOSTMEM_TYPE_REGISTRY (hostmem_registry_get_type())
