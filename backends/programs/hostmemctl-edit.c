@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 #include "hostmemctl.h"
 
@@ -151,6 +152,25 @@ static void list_words(const GPtrArray *words)
     fflush(stdout);
 }
 
+/* The server may take its time: meanwhile Ctrl-C is a signal. */
+static GPtrArray *words_for(CtlEdit *self, const char *before, gsize *start)
+{
+    struct termios mode = {0};
+    gboolean known = tcgetattr(STDIN_FILENO, &mode) == 0;
+    struct termios with_signals = mode;
+    GPtrArray *words;
+
+    with_signals.c_lflag |= ISIG;
+    if (known) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &with_signals);
+    }
+    words = self->complete(before, start, self->user_data);
+    if (known) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &mode);
+    }
+    return words;
+}
+
 static unsigned char on_tab(EditLine *line, G_GNUC_UNUSED int key)
 {
     CtlEdit *self = self_of(line);
@@ -158,9 +178,11 @@ static unsigned char on_tab(EditLine *line, G_GNUC_UNUSED int key)
     g_autofree char *before =
         g_strndup(info->buffer, info->cursor - info->buffer);
     gsize start;
-    g_autoptr(GPtrArray) words =
-        self->complete(before, &start, self->user_data);
+    g_autoptr(GPtrArray) words = words_for(self, before, &start);
 
+    if (ctl_peer_is_cancelled(self->peer)) {
+        return on_interrupt(line, key);
+    }
     if (!words->len) {
         return CC_ERROR;
     }

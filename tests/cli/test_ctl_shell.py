@@ -631,6 +631,24 @@ def test_interrupt_ends_waiting_for_an_answer():
         at.leave()
 
 
+def test_interrupt_ends_waiting_for_completion():
+    def serve(peer):
+        peer.negotiate()
+        peer.recv()
+        command = peer.recv()
+        peer.send({"return": "there", "id": command["id"]})
+        peer.wait_closed()
+
+    with scratch() as folder, fake(serve) as address, \
+            Shell(address, folder) as at:
+        at.type("comm" + TAB)
+        at.until(at.sends_signals)
+        at.press(INTERRUPT, "")
+        at.press("command\n", "")
+        at.printed('"there"')
+        at.leave()
+
+
 def test_stop_and_go_on():
     with scratch() as folder, Hostmemd() as daemon, \
             Terminal(["sh", "-i"], env={
@@ -660,7 +678,7 @@ def test_terminal_is_restored():
         with scratch() as folder, Hostmemd() as daemon, \
                 Shell(daemon, folder) as at:
             at.press("query", "query")
-            assert not at.echoes()
+            assert not at.echoes() and not at.sends_signals()
             at.process.send_signal(signum)
             assert at.wait() == -signum
             assert at.echoes()

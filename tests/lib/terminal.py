@@ -106,10 +106,17 @@ class Terminal:
         """Exit status of the program."""
         return self.process.wait(timeout * PATIENCE)
 
-    def echoes(self):
-        """Whether it shows what is typed, as a shell expects it to."""
+    def _flags(self):
         fd = os.open(self._slave, os.O_RDWR | os.O_NOCTTY)
         try:
-            return bool(termios.tcgetattr(fd)[3] & termios.ECHO)
+            return termios.tcgetattr(fd)[3]
         finally:
             os.close(fd)
+
+    def echoes(self):
+        """Whether it shows what is typed, as a shell expects it to."""
+        return bool(self._flags() & termios.ECHO)
+
+    def sends_signals(self):
+        """Whether Ctrl-C is one."""
+        return bool(self._flags() & termios.ISIG)
