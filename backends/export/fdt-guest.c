@@ -28,34 +28,60 @@ HostmemObject *hm_fdt_find_device_of(GPtrArray *objects, gconstpointer backend)
     return NULL;
 }
 
-/* *@next: where it lies when it does not say so; then where it ends. */
-static gboolean add_backend(HostmemFdt *self, HostmemBackend *backend,
-                            guint64 *next, GError **error)
-{
-    gint64 address = hostmem_backend_get_guest_address(backend);
-    HostmemFdtMemory memory = {
-        .base = address < 0 ? *next : (guint64)address,
-        .size = hostmem_backend_get_size(backend),
-        .node = hostmem_backend_get_guest_node(backend),
-    };
+/* A backend, and where it lies. */
+typedef struct {
+    HostmemBackend *backend;
+    HostmemFdtMemory memory;
+} Place;
 
-    *next = memory.base + memory.size;
-    return hostmem_fdt_add_memory(self, &memory, error) ||
-           blame(HOSTMEM_OBJECT(backend), error);
-}
-
-static gboolean add_backends(HostmemFdt *self, GPtrArray *objects, guint64 base,
-                             GError **error)
+/* One that does not say where it lies begins where the one before it ends. */
+static GArray *list_places(GPtrArray *objects, guint64 base)
 {
+    GArray *places = g_array_new(FALSE, FALSE, sizeof(Place));
     guint64 next = base;
 
     for (guint i = 0; i < objects->len; i++) {
-        gpointer object = g_ptr_array_index(objects, i);
+        HostmemBackend *backend = g_ptr_array_index(objects, i);
+        Place place = {backend, {next, 0, HOSTMEM_FDT_NO_NODE}};
+        gint64 address;
 
-        if (HOSTMEM_IS_BACKEND(object) &&
-            !hm_fdt_find_device_of(objects, object) &&
-            !add_backend(self, object, &next, error)) {
-            return FALSE;
+        if (!HOSTMEM_IS_BACKEND(backend) ||
+            hm_fdt_find_device_of(objects, backend)) {
+            continue;
+        }
+        address = hostmem_backend_get_guest_address(backend);
+        if (address >= 0) {
+            place.memory.base = (guint64)address;
+        }
+        place.memory.size = hostmem_backend_get_size(backend);
+        place.memory.node = hostmem_backend_get_guest_node(backend);
+        next = place.memory.base + place.memory.size;
+        g_array_append_val(places, place);
+    }
+    return places;
+}
+
+static int highest_first(gconstpointer a, gconstpointer b)
+{
+    guint64 first = ((const Place *)a)->memory.base;
+    guint64 second = ((const Place *)b)->memory.base;
+
+    return (first < second) - (first > second);
+}
+
+/* What is added comes before what is there, and firmware such as U-Boot takes
+ * the first node for the memory to start in: that shall be the lowest. */
+static gboolean add_backends(HostmemFdt *self, GPtrArray *objects, guint64 base,
+                             GError **error)
+{
+    g_autoptr(GArray) places = list_places(objects, base);
+
+    g_array_sort(places, highest_first);
+    for (guint i = 0; i < places->len; i++) {
+        const Place *place = &g_array_index(places, Place, i);
+
+        if (!hostmem_fdt_add_memory(self, &place->memory, error)) {
+            return blame(HOSTMEM_OBJECT(place->backend), error);
         }
     }
     return TRUE;

@@ -23,10 +23,10 @@ G_BEGIN_DECLS
  * @base: guest physical address of the first backend, if it has none
  * @reserve: add hotplug@ADDRESS to /reserved-memory for each device
  *
- * A backend becomes memory@ADDRESS.  One without "guest-addr" begins where the
- * one before it in @objects ends.  A backend that a device of @objects has is
- * left out: the guest learns of that memory from the device, whose region must
- * be apart from all memory.
+ * A backend becomes memory@ADDRESS, the lowest one first in the tree.  One
+ * without "guest-addr" begins where the one before it in @objects ends.  A
+ * backend that a device of @objects has is left out: the guest learns of that
+ * memory from the device, whose region must be apart from all memory.
  *
  * Returns: FALSE with the errors of hostmem_fdt_add_memory() and
  * hostmem_fdt_add_reserved(), the object named before them; the tree is as it

@@ -105,6 +105,23 @@ static void test_backends_lie_one_behind_the_other(void)
     hm_test_assert_memory(fdt, "40000000+40000000@-1 80000000+80000000@3");
 }
 
+/* Whatever the order of creation: U-Boot starts in the first node. */
+static void test_the_lowest_memory_is_the_first_node(void)
+{
+    g_autoptr(GPtrArray) objects =
+        make("memory-backend-ram,id=m0,size=1G,guest-addr=0x80000000",
+             "memory-backend-ram,id=m1,size=1G,guest-addr=0x40000000",
+             "memory-backend-ram,id=m2,size=1G,guest-addr=0xc0000000", NULL);
+    g_autoptr(HostmemFdt) fdt = dump_works(objects, "@out");
+    g_autoptr(GBytes) blob = hostmem_fdt_to_bytes(fdt);
+    const void *tree = g_bytes_get_data(blob, NULL);
+    int node = fdt_first_subnode(tree, 0);
+
+    g_assert_cmpstr(fdt_get_name(tree, node, NULL), ==, "memory@40000000");
+    node = fdt_next_subnode(tree, node);
+    g_assert_cmpstr(fdt_get_name(tree, node, NULL), ==, "memory@80000000");
+}
+
 static void test_base_is_where_the_first_lies(void)
 {
     g_autoptr(GPtrArray) objects =
@@ -170,8 +187,8 @@ static void test_backends_may_not_overlap(void)
              "memory-backend-ram,id=m1,size=1M,guest-addr=0x7ff00000", NULL);
 
     dump_fails(objects, "@out", HOSTMEM_ERROR_EXISTS,
-               "memory-backend-ram 'm1': device tree: memory of 0x100000 bytes "
-               "at 0x7ff00000 overlaps '/memory@40000000' at 0x7ff00000");
+               "memory-backend-ram 'm0': device tree: memory of 0x40000000 "
+               "bytes at 0x40000000 overlaps '/memory@7ff00000' at 0x7ff00000");
 }
 
 static void test_memdevs_choose_and_order(void)
@@ -411,6 +428,7 @@ static void test_a_link_stays_one(void)
 
 static const HmTest tests[] = {
     TEST(backends_lie_one_behind_the_other),
+    TEST(the_lowest_memory_is_the_first_node),
     TEST(base_is_where_the_first_lies),
     TEST(an_address_counts_and_the_next_follows),
     TEST(memory_of_a_device_is_left_out),
