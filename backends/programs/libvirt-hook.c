@@ -248,7 +248,7 @@ static gboolean parse(HookOptions *options, int *argc, char ***argv,
         {"pool", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->pools,
          "Take memory from a pool; the first that fits", "ID"},
         {"memory-backing-dir", 0, 0, G_OPTION_ARG_FILENAME,
-         &options->backing_dir, "As in libvirt's qemu.conf [/run/hostmem]",
+         &options->backing_dir, "As in libvirt's qemu.conf [/dev/shm/hostmem]",
          "DIR"},
         {"hugetlbfs", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->hugetlbfs,
          "As hugetlbfs_mount in qemu.conf [all]", "DIR"},
@@ -295,7 +295,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     HookOptions options = {
         .address = g_strdup("unix:/run/hostmem/qmp.sock"),
-        .backing_dir = g_strdup("/run/hostmem"),
+        .backing_dir = g_strdup("/dev/shm/hostmem"),
         .timeout = 3,
     };
     int first = 1;
