@@ -3,6 +3,7 @@
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "hostmemctl.h"
 
 /*
@@ -97,6 +98,14 @@ static gboolean call(Dimm *self, const char *command, json_t *arguments,
     return done != NULL;
 }
 
+static void append_to(GError **error, const char *more)
+{
+    char *first = (*error)->message;
+
+    (*error)->message = g_strconcat(first, "; ", more, NULL);
+    g_free(first);
+}
+
 /* After @error.  Of a QEMU that is gone nothing is left. */
 static void undo(Dimm *self, const char *command, json_t *arguments,
                  GError **error)
@@ -105,10 +114,24 @@ static void undo(Dimm *self, const char *command, json_t *arguments,
 
     if (!call(self, command, arguments, &why) &&
         !g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM)) {
-        g_autofree char *first = g_strdup((*error)->message);
-        g_free((*error)->message);
-        (*error)->message = g_strdup_printf(
-            "%s; nor could the step before be undone: %s", first, why->message);
+        g_autofree char *more = g_strconcat(
+            "nor could the step before be undone: ", why->message, NULL);
+        append_to(error, more);
+    }
+}
+
+/* QEMU opens the file once more, as its own user. */
+static void explain_owner(const Dimm *self, GError **error)
+{
+    const mode_t needed = S_IROTH | S_IWOTH;
+    struct stat st;
+
+    if (fstat(self->memory.fd, &st) == 0 && (st.st_mode & needed) != needed) {
+        g_autofree char *more = g_strdup_printf(
+            "the memory is a file of uid %u with mode %04o: where QEMU is of "
+            "another user, export-owner of '%s' must be that",
+            st.st_uid, st.st_mode & 0777, self->id);
+        append_to(error, more);
     }
 }
 
@@ -181,6 +204,7 @@ static gboolean add_object(Dimm *self, GError **error)
         return FALSE;
     }
     if (!call(self, "object-add", object_arguments(self), error)) {
+        explain_owner(self, error);
         undo(self, "remove-fd", fd_arguments(self), error);
         return FALSE;
     }

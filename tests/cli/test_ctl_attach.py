@@ -17,6 +17,7 @@ from harness import (MIB, Hostmemd, QmpClient, need_huge_pages, raises,
 from qtest import Qemu
 
 GIB = 1024 * MIB
+NOBODY = 65534
 SIZE = 128 * MIB
 MEMFD = f"memory-backend-memfd,id=m1,size={SIZE}"
 
@@ -270,13 +271,51 @@ def test_user_who_must_not_connect():
         both.path.parent.chmod(0o755)
         both.path.chmod(0o600)
         with Hostmemd("-object", MEMFD, "-qmp",
-                      f"unix:{both.path.parent}/open,mode=0666,allow-uid=65534"):
+                      f"unix:{both.path.parent}/open,mode=0666,allow-uid={NOBODY}"):
             def ask():
                 result = run_ctl(f"unix:{both.path.parent}/open", "attach",
                                  both.path, "m1")
                 return [result.returncode, result.stderr]
-            status, stderr = run_as(65534, ask)
+            status, stderr = run_as(NOBODY, ask)
         assert status == 1 and "Permission denied" in stderr, stderr
+
+
+@contextlib.contextmanager
+def qemu_of_nobody():
+    """The path of its socket."""
+    harness.need_root()
+    with scratch() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        folder.chmod(0o755)
+        path = folder / "qmp"
+        process = subprocess.Popen(
+            [harness.need_program("qemu-system-x86_64"), "-accel", "tcg",
+             "-nodefaults", "-display", "none", "-m",
+             "64M,slots=4,maxmem=4G", "-qmp",
+             f"unix:{path},server=on,wait=off"],
+            user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
+            stdin=subprocess.DEVNULL, preexec_fn=harness.die_with_parent)
+        try:
+            wait_until(path.exists, 30, "QEMU")
+            yield path
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_qemu_of_another_user():
+    """It opens the memory itself, where that is not for its owner alone."""
+    pool = "memory-pool,id=p0,size=128M,segment-size=64M"
+    objects = [pool, MEMFD, "memory-backend-memfd,id=m2,size=64M,pool=p0",
+               "memory-backend-memfd,id=m3,size=64M,pool=p0,"
+               f"export-owner={NOBODY}"]
+    with qemu_of_nobody() as path, Hostmemd(
+            *(word for o in objects for word in ("-object", o))) as daemon:
+        ctl(daemon, "attach", path, "m1")
+        ctl_fails(daemon, "attach", path, "m2", phrases=[
+            "object-add: ", "Permission denied", "uid 0", "mode 0600",
+            "export-owner of 'm2'"])
+        ctl(daemon, "attach", path, "m3")
 
 
 # peers that fail in the middle: what was done is undone
