@@ -41,11 +41,30 @@ static gboolean open_one(HmDoors *self, HostmemQmpServer *server,
     return TRUE;
 }
 
+static gboolean open_inherited(HostmemQmpServer *server, HmInherited *one,
+                               GError **error)
+{
+    if (!one->listening) {
+        return TRUE;
+    }
+    if (!hostmem_qmp_server_listen_fd(server, one->fd, NULL, error)) {
+        g_prefix_error(error, "the inherited socket '%s': ", one->name);
+        return FALSE;
+    }
+    one->fd = -1;
+    return TRUE;
+}
+
 HmDoors *hm_doors_open(HostmemQmpServer *server, const HmOptions *options,
-                       GError **error)
+                       GPtrArray *inherited, GError **error)
 {
     g_autoptr(HmDoors) self = g_new0(HmDoors, 1);
 
+    for (guint i = 0; i < inherited->len; i++) {
+        if (!open_inherited(server, inherited->pdata[i], error)) {
+            return NULL;
+        }
+    }
     for (guint i = 0; i < options->qmp->len; i++) {
         if (!open_one(self, server, options->qmp->pdata[i], error)) {
             return NULL;

@@ -86,8 +86,8 @@ static const Row rows[] = {
     {"-restore-fds", 0, "NAME=N[,NAME=N]...", TEXT, FIELD(restore_fds),
      "Go on with the memory of an earlier process, from what\n"
      "whoever starts this one has kept: descriptors N by their\n"
-     "names.  May be empty.  Under a service manager that keeps\n"
-     "descriptors it is not needed."},
+     "names.  Empty: a service manager keeps them and passes\n"
+     "them on; systemd says that itself from release 254 on."},
     {"-name", 0, "NAME", TEXT, FIELD(name),
      "Name of the process in ps and top (15 characters)."},
     {"--quiet", 0, NULL, FLAG, FIELD(quiet),

@@ -314,7 +314,8 @@ static gboolean open_doors(Daemon *self, GError **error)
 {
     self->server = hostmem_qmp_server_new(self->registry);
     g_signal_connect(self->server, "quit", G_CALLBACK(on_quit), self);
-    self->doors = hm_doors_open(self->server, self->options, error);
+    self->doors =
+        hm_doors_open(self->server, self->options, self->inherited, error);
     return self->doors != NULL;
 }
 

@@ -99,13 +99,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmPidfile, hm_pidfile_free)
 typedef struct HmDoors HmDoors;
 
 /**
- * hm_doors_open: listen on each address, or serve standard input and output.
+ * hm_doors_open: listen on each address, or serve standard input and output,
+ * and serve sockets that were passed on.
+ * @inherited: (element-type HmInherited): those that listen are taken
  *
  * Returns: (transfer full): or NULL with the error of
  * hostmem_qmp_server_listen(), "-qmp ADDRESS: " before it
  */
 HmDoors *hm_doors_open(HostmemQmpServer *server, const HmOptions *options,
-                       GError **error);
+                       GPtrArray *inherited, GError **error);
 /** Gives standard input and output back as they were. */
 void hm_doors_free(HmDoors *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmDoors, hm_doors_free)

@@ -3,11 +3,13 @@
 
 import contextlib
 import os
+import signal
 import socket
 
 import harness
 from expect import fails
-from harness import Hostmemd, QmpClient, run_hostmemd, scratch, tmpfs
+from harness import (Hostmemd, QmpClient, SlowHost, run_hostmemd, scratch,
+                     tmpfs)
 from manager import Manager
 from test_notify import need_libsystemd
 
@@ -33,6 +35,48 @@ def refused(fds, *phrases, args=("-object", RAM), **options):
     """hostmemd must refuse these descriptors."""
     with manager() as boss:
         fails(*args, phrases=phrases, **boss.start(fds, **options))
+
+
+def test_listening_sockets_are_served():
+    """Also by TCP, and the file of a socket stays."""
+    with manager() as boss, scratch() as folder, \
+            listening(folder / "qmp") as door, \
+            socket.create_server(("127.0.0.1", 0)) as tcp:
+        start = boss.start([door.fileno(), tcp.fileno()])
+        with Hostmemd("-object", RAM, qmp=False, **start) as daemon:
+            boss.expect("READY")
+            clients = (QmpClient.unix(folder / "qmp"),
+                       QmpClient.tcp(*tcp.getsockname()))
+            for client in clients:
+                with client:
+                    client.negotiate()
+                    (memdev,) = client.execute("query-memdev")
+                    assert memdev["id"] == "m0"
+            os.kill(daemon.pid, signal.SIGTERM)
+            assert daemon.wait() == 0
+        assert (folder / "qmp").exists()
+
+
+def test_client_is_served_while_memory_is_populated():
+    """It may have connected before there was a hostmemd."""
+    with manager() as boss, scratch() as folder, SlowHost(10) as slow, \
+            listening(folder / "qmp") as door, \
+            QmpClient.unix(folder / "qmp") as client:
+        start = boss.start([door.fileno()])
+        with Hostmemd("-object", "memory-backend-ram,id=m0,size=256M,"
+                      "prealloc=on,prealloc-threads=1", qmp=False, cgroup=slow,
+                      **start):
+            client.negotiate()
+            assert client.execute("query-memdev") == []
+
+
+def test_socket_is_enough_to_do():
+    with manager() as boss, scratch() as folder, \
+            listening(folder / "qmp") as door:
+        with Hostmemd(qmp=False, **boss.start([door.fileno()])), \
+                QmpClient.unix(folder / "qmp") as client:
+            client.negotiate()
+            assert client.execute("query-memdev") == []
 
 
 def test_descriptors_for_somebody_else_are_left_alone():

@@ -44,7 +44,7 @@ def test_systemd_finds_no_fault():
 def test_installed_program_is_started():
     command = unit("hostmemd.service")["Service"]["ExecStart"].split()
     assert command[0].startswith("/") and command[0].endswith("/bin/hostmemd")
-    assert command[1:] == ["$HOSTMEMD_OPTIONS"]
+    assert command[1:] == ["-restore-fds", '""', "$HOSTMEMD_OPTIONS"]
 
 
 def test_service_says_when_it_is_ready():
