@@ -228,9 +228,8 @@ gboolean hostmem_fdt_add_memory(HostmemFdt *self,
 
 /* Removing */
 
-/* A HmFdtChange; NOPs take the place of a node, so that nothing moves however
- * many there are. */
-static int blank_memory_nodes(void *blob, G_GNUC_UNUSED gconstpointer data)
+/* NOPs in the place of each node. */
+static int blank_memory_nodes(void *blob)
 {
     int node = fdt_first_subnode(blob, 0);
     int err = 0;
@@ -246,7 +245,40 @@ static int blank_memory_nodes(void *blob, G_GNUC_UNUSED gconstpointer data)
     return err;
 }
 
+/* All other tags move together; what is behind them does not. */
+static void drop_nops(void *blob)
+{
+    guint8 *structure = (guint8 *)blob + fdt_off_dt_struct(blob);
+    guint32 tag;
+    int offset = 0;
+    int end = 0;
+    int next;
+
+    do {
+        tag = fdt_next_tag(blob, offset, &next);
+        if (tag != FDT_NOP) {
+            memmove(structure + end, structure + offset,
+                    (gsize)(next - offset));
+            end += next - offset;
+        }
+        offset = next;
+    } while (tag != FDT_END);
+    fdt_set_size_dt_struct(blob, (guint32)end);
+}
+
+/* A HmFdtChange.  To delete one node after the other would move all of a tree
+ * as often as it has nodes of memory. */
+static int remove_memory_nodes(void *blob, G_GNUC_UNUSED gconstpointer data)
+{
+    int err = blank_memory_nodes(blob);
+
+    if (!err) {
+        drop_nops(blob);
+    }
+    return err;
+}
+
 gboolean hostmem_fdt_remove_memory(HostmemFdt *self, GError **error)
 {
-    return hm_fdt_change(self, blank_memory_nodes, NULL, error);
+    return hm_fdt_change(self, remove_memory_nodes, NULL, error);
 }

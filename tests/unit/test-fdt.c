@@ -215,6 +215,30 @@ static void test_memory_is_removed(void)
     hm_test_assert_memory(fdt, "0+40000000@0");
 }
 
+static void test_memory_that_is_removed_leaves_nothing(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+    hm_test_tree_add(&tree, "/", "chosen");
+    hm_test_tree_set_text(&tree, "/chosen", "bootargs", "quiet");
+    g_autoptr(HostmemFdt) fdt = hm_test_parse_tree(&tree);
+    gsize size = 0;
+
+    for (guint i = 0; i < 3; i++) {
+        add_memory(fdt, GIB, GIB, 0);
+        add_memory(fdt, 2 * GIB, GIB, 1);
+        g_autoptr(GBytes) blob = hostmem_fdt_to_bytes(fdt);
+        g_assert_true(!size || g_bytes_get_size(blob) == size);
+        size = g_bytes_get_size(blob);
+        g_assert_true(hostmem_fdt_remove_memory(fdt, NULL));
+    }
+    g_autoptr(GBytes) blob = hostmem_fdt_to_bytes(fdt);
+    const void *after = g_bytes_get_data(blob, NULL);
+    g_assert_cmpint(fdt_check_full(after, g_bytes_get_size(blob)), ==, 0);
+    g_assert_cmpstr(
+        fdt_getprop(after, fdt_path_offset(after, "/chosen"), "bootargs", NULL),
+        ==, "quiet");
+}
+
 static void test_parse_refuses_what_is_no_tree(void)
 {
     g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
@@ -336,6 +360,7 @@ int main(int argc, char **argv)
     ADD(list_refuses_a_bad_reg);
     ADD(list_refuses_a_bad_numa_node);
     ADD(memory_is_removed);
+    ADD(memory_that_is_removed_leaves_nothing);
     ADD(parse_refuses_what_is_no_tree);
     ADD(parse_refuses_a_bad_header);
     ADD(parse_refuses_an_old_version);
