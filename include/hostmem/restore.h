@@ -15,9 +15,10 @@ G_BEGIN_DECLS
  * meanwhile is up to the program: a service manager, a parent, a friend.
  *
  * What survives: backends whose memory is shared (share=on) or can only be
- * read; thread-contexts; virtio-mem devices with what is plugged; jobs, of
- * which those that were at work go on.  Private memory is lost, and what had it
- * is told.
+ * read; memory-pools, with what they have lent and what is ready;
+ * thread-contexts; virtio-mem devices with what is plugged; jobs, of which
+ * those that were at work go on.  Private memory is lost, and what had it is
+ * told.
  */
 
 /**
