@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -70,12 +71,17 @@ def ctl_fails(server, *args, phrases=(), **options):
     return message
 
 
+def _prepare():
+    """It minds signals, though we may run in a background."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(server, *args, env=None, **options):
     """It runs meanwhile, and is killed at the end; yields a Popen."""
     process = subprocess.Popen(
-        command_of(server, args), env=environment(env),
-        preexec_fn=die_with_parent,
+        command_of(server, args), env=environment(env), preexec_fn=_prepare,
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
            "text": True, **options})
     try:

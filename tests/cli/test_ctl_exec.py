@@ -249,6 +249,7 @@ def test_job_control():
         shell.expect("ready\r\n")
         shell.type(STOP)
         shell.expect("shell> ")
+        shell.wait_stopped()
         shell.type("fg\nwords\n")
         shell.expect("got words")
         shell.type("echo status=$?\n")

@@ -188,6 +188,12 @@ def test_lines_that_are_no_text():
         assert result.returncode == 1, result
 
 
+def test_line_that_is_too_long():
+    with Hostmemd() as daemon:
+        stops(daemon, text="query-jobs\n" + "x" * (65 * MIB), printed=1,
+              phrases=["64 MiB"])
+
+
 # what a line means
 
 SCHEMA = [

@@ -80,6 +80,7 @@ def test_stop_and_go_on():
         shell.expect("ready\r\n")
         shell.type(STOP)
         shell.expect(PROMPT)
+        shell.wait_stopped()
         shell.type("fg\n")
         shell.type("words\n")
         shell.expect("got words")

@@ -22,6 +22,21 @@ from qmp import PATIENCE
 INTERRUPT, END, STOP, QUIT = "\x03", "\x04", "\x1a", "\x1c"
 
 
+def _is_stopped(pid):
+    """Also one that is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] == "T"
+
+
+def _prepare():
+    """Nothing is ignored at a terminal, though we may run in a background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program in a session of its own, on a terminal of its own.
 
@@ -36,7 +51,7 @@ class Terminal:
         self._slave = os.ttyname(slave)
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *map(str, command)], stdin=slave,
-            stdout=slave, stderr=slave, cwd=cwd,
+            stdout=slave, stderr=slave, cwd=cwd, preexec_fn=_prepare,
             env={**os.environ, "TERM": "xterm", **(env or {})})
         os.close(slave)
 
@@ -65,6 +80,17 @@ class Terminal:
                         and pid != self.process.pid):
                     found.append(pid)
         return found
+
+    def wait_stopped(self, timeout=20.0):
+        """Wait until all but the first process are.
+
+        A shell prompts when its own child is; what that has started may still
+        be about to, and takes what is typed.
+        """
+        deadline = time.monotonic() + timeout * PATIENCE
+        while not all(map(_is_stopped, self._session())):
+            assert time.monotonic() < deadline, "somebody goes on"
+            time.sleep(0.01)
 
     def type(self, text):
         os.write(self._master, text.encode())
