@@ -11,8 +11,8 @@ import threading
 import time
 
 import harness
-from harness import (MIB, Hostmemd, QmpClosed, QmpError, SlowHost, diag,
-                     raises, run_hostmemd, scratch, tmpfs, wait_until)
+from harness import (MIB, Hostmemd, QmpClient, QmpClosed, QmpError, SlowHost,
+                     diag, raises, run_hostmemd, scratch, tmpfs, wait_until)
 from keeper import STATE, Keeper, Memory, kill
 
 SIZE = 12 * MIB
@@ -555,6 +555,53 @@ def test_too_few_descriptors_to_save():
         wait_until(lambda: f"n{number - 1}" in
                    [name.partition("/")[0] for name in boss.names()],
                    what="the next try")
+
+
+def test_state_that_cannot_be_written():
+    """As on a full disk: what was saved before stays good."""
+    def limit(daemon, size):
+        """Bytes of a file: enough for what it says, too few for a state."""
+        subprocess.run(["prlimit", f"--pid={daemon.pid}", f"--fsize={size}:"],
+                       check=True)
+
+    with Keeper() as boss:
+        with boss.run("-object", MEMFD) as daemon:
+            boss.settle("m0")
+            limit(daemon, 250)
+            daemon.qmp.execute("qom-set", path="m0", property="merge",
+                               value=False)
+            wait_until(lambda: "would be lost at a restart now: cannot write"
+                       in daemon.stderr, what="the warning")
+            kill(daemon)
+        with boss.run() as daemon:
+            assert get(daemon, "merge") is True
+            limit(daemon, 250)
+            daemon.qmp.execute("qom-set", path="m0", property="merge",
+                               value=False)
+            limit(daemon, "unlimited")
+            wait_until(lambda: json.loads(boss.state())["objects"][0][
+                "options"].get("merge") is False, what="the next try")
+            kill(daemon)
+        with boss.run() as daemon:
+            assert get(daemon, "merge") is False
+
+
+def test_stale_socket_and_pidfile():
+    """Those of a process that was killed are in nobody's way."""
+    with Keeper() as boss, scratch() as folder:
+        args = ("-object", MEMFD, "-qmp", f"unix:{folder}/qmp", "-pidfile",
+                folder / "pid")
+        with boss.run(*args) as daemon:
+            boss.settle("m0")
+            wait_until((folder / "pid").exists)
+            kill(daemon)
+        assert sorted(os.listdir(folder)) == ["pid", "qmp"]
+        with boss.run() as daemon:
+            wait_until(lambda: (folder / "pid").read_text().split()
+                       == [str(daemon.pid)], what="the pidfile")
+            with QmpClient.unix(folder / "qmp") as client:
+                client.negotiate()
+                assert len(client.execute("query-memdev")) == 1
 
 
 def test_store_that_is_too_small_is_told():
