@@ -15,6 +15,8 @@ static const char tail[] =
     "  hostmemctl add --device virtio-mem,id=vm0,memdev=m0\n"
     "  hostmemctl plug vm0 1G --wait\n"
     "  hostmemctl status --watch\n"
+    "  hostmemctl exec m1 -- qemu-system-x86_64 -object {m1:object} ...\n"
+    "  hostmemctl attach /run/vm7.sock m2\n"
     "\n"
     "The exit status is 0, or 1 after an error, or that of the program that a\n"
     "command runs.\n";

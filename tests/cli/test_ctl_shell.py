@@ -564,6 +564,17 @@ def test_history_that_cannot_be_kept():
         at.leave()
 
 
+def test_lines_that_come_at_once():
+    with shell(MEMFD) as (_, at):
+        at.type("qom-get path=/objects/m0 property=size\n"
+                "qom-get path=/objects/m0 property=prealloc\n"
+                "qom-get path=/objects/m0 property=policy\n")
+        for answer in "4194304", "false", '"default"':
+            at.printed(answer)
+        at.shows("")
+        at.leave()
+
+
 def test_error_is_told_and_life_goes_on():
     with shell(MEMFD) as (daemon, at):
         at.press("object-del id=m7\n", "")
