@@ -14,6 +14,7 @@
  * hm_backends_finish().
  */
 #include <sys/mman.h>
+#include "backends/hostmem-image.h"
 #include "backends/hostmem.h"
 #include "util/align.h"
 #include "util/error.h"
@@ -164,7 +165,8 @@ static gboolean check(HostmemBackend *self,
     return check_size(self, error) && check_guest(self, error) &&
            check_nodes(self, error) &&
            HOSTMEM_BACKEND_GET_CLASS(self)->check(self, error) &&
-           hm_backend_check_export(self, error);
+           hm_backend_check_export(self, error) &&
+           hm_backend_open_image(self, error);
 }
 
 /* open, preflight, map, advise, bind, populate */
@@ -180,6 +182,13 @@ static gboolean open_backing(HostmemBackend *self,
 {
     return hm_backend_is_restored(self) ? hm_backend_open_saved(self, error)
                                         : hm_backend_open(self, error);
+}
+
+static gboolean check_image(HostmemBackend *self,
+                            GCancellable *cancellable G_GNUC_UNUSED,
+                            GError **error)
+{
+    return hm_backend_check_image(self, error);
 }
 
 static gboolean check_thp(HostmemBackend *self,
@@ -346,8 +355,17 @@ static gboolean prepare_prealloc(HostmemBackend *self,
 
 static gboolean (*const steps[])(HostmemBackend *self,
                                  GCancellable *cancellable, GError **error) = {
-    check,  open_backing, check_thp, preflight,        map,
-    advise, bind_memory,  lock,      prepare_prealloc,
+    check,
+    open_backing,
+    check_image,
+    check_thp,
+    preflight,
+    map,
+    advise,
+    bind_memory,
+    lock,
+    hm_backend_fill_first,
+    prepare_prealloc,
 };
 
 static gboolean run_steps(HostmemBackend *self, GCancellable *cancellable,
@@ -388,6 +406,7 @@ gboolean hm_backend_complete(HostmemObject *object, GCancellable *cancellable,
 
 void hm_backend_close(HostmemBackend *self)
 {
+    hm_backend_close_image(self);
     hm_backend_withdraw(self);
     hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
@@ -401,6 +420,7 @@ void hm_backend_undo(HostmemBackend *self)
     hm_backend_withdraw(self);
     hm_backend_end_job(self);
     g_clear_pointer(&self->pending, hm_populate_free);
+    hm_backend_close_image(self);
     hm_backend_clear_parts(self);
     hm_mapping_clear(&self->mapping);
     hm_backing_undo(&self->backing);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/hostmem-snapshot.h"
 #include "backends/hostmem.h"
 #include "util/discard.h"
 
@@ -28,6 +29,7 @@ gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
     g_autoptr(GRWLockReaderLocker) locker = NULL;
     g_autoptr(HmRangeList) list = NULL;
     HmDiscardTarget target;
+    gboolean ok;
 
     g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), FALSE);
     g_return_val_if_fail(ranges || !n_ranges, FALSE);
@@ -54,7 +56,10 @@ gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
         .locked = self->locked,
     };
     g_atomic_int_set(&self->reserved, FALSE);
-    return hm_discard_list(&target, list, reached, error);
+    hm_backend_begin_discard(self, list);
+    ok = hm_discard_list(&target, list, reached, error);
+    hm_backend_end_discard(self);
+    return ok;
 }
 
 gboolean hostmem_backend_discard(HostmemBackend *self, guint64 offset,

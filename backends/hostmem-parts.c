@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include "backends/hostmem-snapshot.h"
 #include "backends/hostmem.h"
 #include "util/error.h"
 #include "util/os.h"
@@ -124,6 +125,20 @@ static int reopen(HostmemBackend *self, const HostmemBackendPart *part,
     return -1;
 }
 
+static gboolean check_shot(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (hm_backend_may_expose(self)) {
+        return TRUE;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                        "the memory of %s cannot be handed over while a "
+                        "snapshot of it is taken",
+                        what);
+}
+
 int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error)
 {
     const HostmemBackendPart *parts;
@@ -138,9 +153,17 @@ int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error)
         return -1;
     }
     g_return_val_if_fail(part < n_parts, -1);
+    if (!check_shot(self, error)) {
+        return -1;
+    }
     fd = reopen(self, &parts[part], error);
-    if (fd >= 0) {
-        hm_backend_expose(self);
+    if (fd < 0) {
+        return -1;
+    }
+    hm_backend_expose(self);
+    if (!check_shot(self, error)) { /* one has begun meanwhile */
+        hm_os_close(fd);
+        return -1;
     }
     return fd;
 }

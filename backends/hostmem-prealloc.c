@@ -15,6 +15,7 @@
  * "prealloc" reads as on from when it is asked for until a job has to stop
  * early.
  */
+#include "backends/hostmem-image.h"
 #include "backends/hostmem.h"
 #include "util/error.h"
 #include "util/os.h"
@@ -330,6 +331,18 @@ static gboolean finish_all(GPtrArray *backends, HostmemBackend **culprit,
     return TRUE;
 }
 
+static gboolean fill_all(GPtrArray *backends, GCancellable *cancellable,
+                         HostmemBackend **culprit, GError **error)
+{
+    for (guint i = 0; i < backends->len; i++) {
+        *culprit = g_ptr_array_index(backends, i);
+        if (!hm_backend_fill_last(*culprit, cancellable, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* Nobody shall find some of those that are ready together. */
 static gboolean publish_all(GPtrArray *backends, HostmemBackend **culprit,
                             GError **error)
@@ -347,6 +360,7 @@ gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
                             HostmemBackend **culprit, GError **error)
 {
     if (run_pending(backends, cancellable, culprit, error) &&
+        fill_all(backends, cancellable, culprit, error) &&
         finish_all(backends, culprit, error) &&
         publish_all(backends, culprit, error)) {
         return TRUE;

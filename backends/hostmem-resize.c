@@ -16,6 +16,7 @@
  * looks keeps the memory in its place for that long, and a resize from changing
  * it: extent_lock.
  */
+#include "backends/hostmem-snapshot.h"
 #include "backends/hostmem.h"
 #include "util/align.h"
 #include "util/error.h"
@@ -104,6 +105,21 @@ static gboolean check_job(HostmemBackend *self, GError **error)
                         what);
 }
 
+/* None begins before we are done: we have change_lock. */
+static gboolean check_shot(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = NULL;
+
+    if (!hm_backend_is_shot(self)) {
+        return TRUE;
+    }
+    what = hm_object_describe(HOSTMEM_OBJECT(self));
+    return hm_set_error(error, HOSTMEM_ERROR_BUSY,
+                        "cannot resize %s: a snapshot of it is being taken; "
+                        "wait for its end, or cancel it",
+                        what);
+}
+
 static gboolean check(HostmemBackend *self, guint64 size, GError **error)
 {
     g_autofree char *what = NULL;
@@ -114,7 +130,8 @@ static gboolean check(HostmemBackend *self, guint64 size, GError **error)
                             "cannot resize %s: its memory comes from a pool",
                             what);
     }
-    return check_size(self, size, error) && check_job(self, error);
+    return check_size(self, size, error) && check_job(self, error) &&
+           check_shot(self, error);
 }
 
 static void resize_init(Resize *self, HostmemBackend *backend, guint64 size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/mman.h>
 #include <hostmem/memory-pool.h>
+#include "backends/hostmem-snapshot.h"
 #include "backends/hostmem.h"
 #include "util/align.h"
 #include "util/error.h"
@@ -263,6 +264,12 @@ static const HmProp backend_props[] = {
                        "device trees (-1: not said)",
     },
     {
+        .name = "image",
+        .kind = HM_PROP_STRING,
+        .offset = HM_PROP_FIELD(HostmemBackend, image),
+        .description = "File of a snapshot that the memory is filled from",
+    },
+    {
         .name = "populated-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
@@ -384,12 +391,14 @@ static void hostmem_backend_init(HostmemBackend *self)
     g_rw_lock_init(&self->extent_lock);
     g_mutex_init(&self->populate_lock);
     g_mutex_init(&self->report_lock);
+    self->shooting = hm_shooting_new();
 }
 
 static void hostmem_backend_finalize(GObject *object)
 {
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
+    hm_backend_end_snapshot(self);
     hm_backend_end_job(self);
     hm_series_end(&self->series);
     if (hm_object_is_abandoned(HOSTMEM_OBJECT(self)) &&
@@ -407,6 +416,7 @@ static void hostmem_backend_finalize(GObject *object)
     g_rw_lock_clear(&self->extent_lock);
     g_mutex_clear(&self->populate_lock);
     g_mutex_clear(&self->report_lock);
+    hm_shooting_free(self->shooting);
     G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);
 }
 

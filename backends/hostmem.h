@@ -39,7 +39,9 @@ typedef struct {
  * what comes from a memory-pool; hostmem-discard.c how it is given back;
  * hostmem-resize.c how it becomes more or less, and hostmem-need.c who keeps it
  * from that; hostmem-parts.c how others get it; hostmem-export.c the name by
- * which others find it; hostmem-saved.c how it outlives the process.
+ * which others find it; hostmem-saved.c how it outlives the process;
+ * hostmem-snapshot.c how it is saved while it is used, and hostmem-image.c how
+ * it is filled from that.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
  * hold_lock, extent_lock, then value_lock or report_lock, which are innermost.
@@ -69,6 +71,7 @@ struct _HostmemBackend {
     gboolean canonical_path;
     char *export_path;
     char *export_owner;
+    char *image;
     gint64 guest_addr;            /* -1: not said */
     gint64 guest_node;            /* -1: not said */
     HostmemExportDir *export_dir; /* (nullable): of the registry; constant */
@@ -112,6 +115,9 @@ struct _HostmemBackend {
     const HmProgress *progress; /* NULL: nothing runs */
     gint64 started_us;
     HostmemJob *job; /* (nullable): the last one; changed under change_lock */
+
+    struct HmImage *opened_image; /* (nullable): of creation */
+    struct HmShooting *shooting;  /* owned: what snapshots need */
 };
 
 /** "guest-addr" or "guest-node" was not given. */

@@ -95,7 +95,8 @@ static const HmProp job_props[] = {
         .name = "id",
         .kind = HM_PROP_STRING,
         .offset = HM_PROP_FIELD(HostmemJob, id),
-        .description = "Id of the object that it works for",
+        .description = "Its name: the id of the object that it works for, and "
+                       "what it does unless that is prealloc",
     },
     {
         .name = "type",
@@ -202,15 +203,20 @@ static void hostmem_job_class_init(HostmemJobClass *klass)
     hm_props_install(object_class, job_props, G_N_ELEMENTS(job_props));
 }
 
-HostmemJob *hm_job_new(HostmemObject *object, const char *type, guint64 total)
+HostmemJob *hm_job_new_named(HostmemObject *object, const char *id,
+                             const char *type, guint64 total)
 {
-    HostmemJob *self = g_object_new(HOSTMEM_TYPE_JOB, "id",
-                                    object->id ? object->id : "", NULL);
+    HostmemJob *self = g_object_new(HOSTMEM_TYPE_JOB, "id", id, NULL);
 
     self->type = type;
     self->list = object->jobs ? hm_job_list_ref(object->jobs) : NULL;
     self->progress.total = (gint64)total;
     return self;
+}
+
+HostmemJob *hm_job_new(HostmemObject *object, const char *type, guint64 total)
+{
+    return hm_job_new_named(object, object->id ? object->id : "", type, total);
 }
 
 static gpointer job_main(gpointer data)

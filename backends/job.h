@@ -16,12 +16,16 @@ typedef gboolean (*HmJobFunc)(HostmemJob *job, gpointer data, GError **error);
 
 /** What a job does, as QMP's JobType has it. */
 #define HM_JOB_PREALLOC "prealloc"
+#define HM_JOB_SNAPSHOT "snapshot"
 
 /**
  * (transfer full): a job of @total bytes that can be started for @object.
  * @type: static
  */
 HostmemJob *hm_job_new(HostmemObject *object, const char *type, guint64 total);
+/** The same with an id of its own. */
+HostmemJob *hm_job_new_named(HostmemObject *object, const char *id,
+                             const char *type, guint64 total);
 /**
  * hm_job_start: run a job.
  * @data: lives until hm_job_end()

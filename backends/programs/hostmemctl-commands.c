@@ -165,6 +165,25 @@ static const CtlOption shell_options[] = {
     {0},
 };
 
+/* snapshot */
+
+static const CtlArgument snapshot_arguments[] = {
+    {"ID", CTL_WORD_BACKEND},
+    {"FILE", CTL_WORD_ANY},
+    {0},
+};
+static const CtlOption snapshot_options[] = {
+    {"--allow-exposed",
+     .help = "Also when others can write to the memory, and will not: of a\n"
+             "VM that is stopped."},
+    {"--max-bandwidth", 0, "SIZE", CTL_WORD_ANY,
+     "Write so much a second at most."},
+    {"--wait",
+     .help = "Wait until the image is complete, show how far it is, and fail\n"
+             "when there will be none."},
+    {0},
+};
+
 /* status */
 
 static const CtlOption status_options[] = {
@@ -207,6 +226,10 @@ const CtlCommand ctl_commands[] = {
      ctl_run_attach},
     {"detach", attach_arguments, detach_options,
      "Have the guest of a QEMU release it, and unplug it.", ctl_run_detach},
+    {"snapshot", snapshot_arguments, snapshot_options,
+     "Write what the memory of a backend holds now to a file, while it is\n"
+     "used.",
+     ctl_run_snapshot},
     {"events", NULL, list_options,
      "Print each event, until Ctrl-C or the end of the server.",
      ctl_run_events},

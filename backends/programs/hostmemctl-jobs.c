@@ -2,6 +2,46 @@
 #include <stdlib.h>
 #include "hostmemctl.h"
 
+#define POLL_US (250 * 1000)
+
+/* Waiting for one */
+
+static gboolean is_over(const char *status)
+{
+    return !g_strcmp0(status, "concluded") || !g_strcmp0(status, "null");
+}
+
+static int refuse_job(CtlPeer *peer, const char *id, const char *why,
+                      GError **error)
+{
+    g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE, "%s: job '%s': %s",
+                ctl_peer_get_address(peer), id, why);
+    return EXIT_FAILURE;
+}
+
+int ctl_job_wait(CtlPeer *peer, const char *id, CtlProgress *progress,
+                 GError **error)
+{
+    for (;;) {
+        json_auto_t *jobs = ctl_peer_call(peer, "query-jobs", NULL, error);
+        const json_t *job = ctl_json_find(jobs, "id", id);
+        const char *why = ctl_json_string(job, "error");
+
+        if (!jobs) {
+            return EXIT_FAILURE;
+        }
+        if (!job || is_over(ctl_json_string(job, "status"))) {
+            return why ? refuse_job(peer, id, why, error) : EXIT_SUCCESS;
+        }
+        ctl_progress_show_json(progress, id, job);
+        if (!ctl_peer_wait(peer, g_get_monotonic_time() + POLL_US, error)) {
+            return EXIT_FAILURE;
+        }
+    }
+}
+
+/* Lists */
+
 /* Ask for a list, and print it as a table. */
 static int print_list(CtlCall *call, const char *command,
                       void (*view)(const json_t *list, GString *text),

@@ -486,6 +486,17 @@ json_t *ctl_status_read(CtlPeer *peer, GHashTable *absent, GError **error);
 /** Show the status until a signal; returns the exit status. */
 int ctl_watch(CtlPeer *peer, double seconds, gboolean json, GError **error);
 
+/* hostmemctl-jobs.c */
+
+/**
+ * ctl_job_wait: until a job is over, which is shown; without a job of that name
+ * there is nothing to wait for.
+ *
+ * Returns: the exit status; with an error when the job has one
+ */
+int ctl_job_wait(CtlPeer *peer, const char *id, CtlProgress *progress,
+                 GError **error);
+
 /* What the rows run, by file. */
 
 /* hostmemctl-attach.c */
@@ -522,6 +533,9 @@ int ctl_run_set(CtlCall *call, GError **error);
 
 /* hostmemctl-shell.c */
 int ctl_run_shell(CtlCall *call, GError **error);
+
+/* hostmemctl-snapshot.c */
+int ctl_run_snapshot(CtlCall *call, GError **error);
 
 /* hostmemctl-status.c */
 int ctl_run_status(CtlCall *call, GError **error);

@@ -27,6 +27,14 @@ static const HmProp job_rows[] = {
     {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
 
+static const HmProp memory_snapshot_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "file", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "max-bandwidth", .kind = HM_PROP_SIZE},
+    {.name = "threads", .kind = HM_PROP_UINT32, .max = 1024},
+    {.name = "allow-exposed", .kind = HM_PROP_BOOL},
+};
+
 static const HmProp object_del_rows[] = {
     {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
 };
@@ -122,7 +130,7 @@ static const HmQmpType type_type_list = ARRAY_OF(type_type);
 static const HmQmpType type_job_type = {
     .kind = HM_QMP_ENUM,
     .name = "JobType",
-    .values = (const char *const[]){"prealloc", NULL},
+    .values = (const char *const[]){"prealloc", "snapshot", NULL},
 };
 static const HmQmpType type_job = OBJECT(
     "JobInfo", {"id", &hm_qmp_type_str}, {"type", &type_job_type},
@@ -153,6 +161,9 @@ static const HmQmpType type_memory_fd =
     OBJECT("MemoryFd", {"id", &hm_qmp_type_str}, {"size", &hm_qmp_type_int},
            {"page-size", &hm_qmp_type_int}, {"sealed", &hm_qmp_type_bool},
            {"parts", &type_memory_part_list});
+
+static const HmQmpType type_memory_snapshot =
+    OBJECT("MemorySnapshotInfo", {"job", &hm_qmp_type_str});
 
 static const HmQmpType type_memory_device_kind = {
     .kind = HM_QMP_ENUM,
@@ -255,6 +266,8 @@ static const HmQmpCommand commands[] = {
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
     {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
      .flags = HM_QMP_OOB},
+    {"memory-snapshot", hm_qmp_run_memory_snapshot, ROWS(memory_snapshot_rows),
+     &type_memory_snapshot},
     {"object-add", hm_qmp_run_object_add, .flags = HM_QMP_OPTIONS},
     {"object-del", hm_qmp_run_object_del, ROWS(object_del_rows),
      .flags = HM_QMP_OOB},

@@ -82,3 +82,6 @@ void hm_qmp_run_query_schema(HmQmpCall *call);
 void hm_qmp_run_query_status(HmQmpCall *call);
 void hm_qmp_run_query_version(HmQmpCall *call);
 void hm_qmp_run_quit(HmQmpCall *call);
+
+/* commands-snapshot.c */
+void hm_qmp_run_memory_snapshot(HmQmpCall *call);

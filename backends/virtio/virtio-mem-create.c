@@ -282,6 +282,8 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
         hm_virtio_mem_release(self);
         return FALSE;
     }
+    hm_backend_set_owner(hm_virtio_mem_backend(self),
+                         hm_virtio_mem_with_plugged, self);
     hm_virtio_mem_look_ahead(self);
     return TRUE;
 }
@@ -294,6 +296,7 @@ void hm_virtio_mem_release(HostmemVirtioMem *self)
     }
     if (self->held) {
         self->held = FALSE;
+        hm_backend_set_owner(hm_virtio_mem_backend(self), NULL, NULL);
         hostmem_object_release(HOSTMEM_OBJECT(self->memdev));
     }
 }

@@ -245,3 +245,36 @@ void hm_virtio_mem_tell_unplugged(HostmemVirtioMem *self, const HmRange *range)
     hm_discard_listeners_discarded(&self->listeners, range);
     trim_slots(self, range);
 }
+
+static HmRangeList *list_plugged(HostmemVirtioMem *self)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->state_lock);
+    const guint64 end = hm_block_map_size(self->map);
+    HmRangeList *plugged = hm_range_list_new();
+    HmBlockRun run;
+
+    for (guint64 at = 0; hm_block_map_next(self->map, at, end, TRUE, &run);
+         at = run.first + run.n) {
+        const HmRange range = {run.first * self->block_size,
+                               run.n * self->block_size};
+
+        hm_range_list_add(plugged, &range);
+    }
+    return plugged;
+}
+
+gboolean hm_virtio_mem_with_plugged(gpointer device, HmUsedFunc func,
+                                    gpointer data, GError **error)
+{
+    HostmemVirtioMem *self = HOSTMEM_VIRTIO_MEM(device);
+    g_autoptr(HmRangeList) plugged = NULL;
+    gboolean ok;
+
+    if (!hm_discard_listeners_begin(&self->listeners, error)) {
+        return FALSE;
+    }
+    plugged = list_plugged(self);
+    ok = func(plugged, data, error);
+    hm_discard_listeners_end(&self->listeners);
+    return ok;
+}

@@ -3,6 +3,7 @@
 
 #include <hostmem/virtio-mem.h>
 #include "backends/device.h"
+#include "backends/hostmem-snapshot.h"
 #include "backends/virtio/block-map.h"
 #include "backends/virtio/discard.h"
 #include "util/bitmap.h"
@@ -158,6 +159,10 @@ void hm_virtio_mem_choose_slots(HostmemVirtioMem *self);
  */
 gboolean hm_virtio_mem_tell_plugged(HostmemVirtioMem *self,
                                     const HmRange *range, GError **error);
+/** Who makes a snapshot of the memdev asks what is plugged: an HmWithUsedFunc
+ * of a device. */
+gboolean hm_virtio_mem_with_plugged(gpointer device, HmUsedFunc func,
+                                    gpointer data, GError **error);
 /** In the turn; nothing of the range is plugged any more. */
 void hm_virtio_mem_tell_unplugged(HostmemVirtioMem *self, const HmRange *range);
 

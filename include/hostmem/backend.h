@@ -197,7 +197,9 @@ const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
  * Returns: descriptor, close-on-exec, owned by the caller; or -1 with
  * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or not ready),
  * %HOSTMEM_ERROR_PERMISSION (mode of the file), %HOSTMEM_ERROR_LIMIT (too many
- * open files), %HOSTMEM_ERROR_NOT_FOUND (no /proc), %HOSTMEM_ERROR_SYSTEM
+ * open files), %HOSTMEM_ERROR_NOT_FOUND (no /proc), %HOSTMEM_ERROR_BUSY (a
+ * snapshot is being taken, see hostmem_backend_snapshot()),
+ * %HOSTMEM_ERROR_SYSTEM
  */
 int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error);
 

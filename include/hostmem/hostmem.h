@@ -23,6 +23,7 @@
 #include <hostmem/qmp.h>
 #include <hostmem/registry.h>
 #include <hostmem/restore.h>
+#include <hostmem/snapshot.h>
 #include <hostmem/thread-context.h>
 #include <hostmem/virtio-device.h>
 #include <hostmem/virtio-mem.h>

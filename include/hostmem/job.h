@@ -31,14 +31,15 @@ GType hostmem_job_status_get_type(void) G_GNUC_CONST;
  * HostmemJob:
  *
  * What goes on for an object after the call that asked for it has returned:
- * the population of a backend with "prealloc-async".  An object has one job at
- * a time, which is named after it.  A job that is over stays until it is
- * dismissed, the next one begins, or the object goes.
+ * the population of a backend with "prealloc-async", which is named after it,
+ * or a snapshot of one, "ID:snapshot".  An object has one of each type at a
+ * time.  A job that is over stays until it is dismissed, the next one begins,
+ * or the object goes.
  *
  * A job keeps nothing of its object alive: the last unref of the object
  * cancels the job and waits for that.
  *
- * Read-only properties: "id", "type" (such as "prealloc"), "status",
+ * Read-only properties: "id", "type" ("prealloc" or "snapshot"), "status",
  * "current-progress" and "total-progress" (bytes).  They do not notify: see
  * HostmemRegistry's "job-changed".  Every function may be called from any
  * thread.
@@ -53,7 +54,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostmemJob, g_object_unref)
 
 GType hostmem_job_get_type(void) G_GNUC_CONST;
 
-/** Returns: (transfer none): the id of its object; "" when that has none */
+/** Returns: (transfer none): as said above; an object without one has id "" */
 const char *hostmem_job_get_id(HostmemJob *self);
 
 /** Returns: where it is now */
