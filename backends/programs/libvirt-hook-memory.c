@@ -37,7 +37,9 @@ static void explain(const HookOptions *options, GError **error)
                     "no answer in time, which is %g seconds for all",
                     options->timeout);
     }
-    g_prefix_error(error, "%s: ", options->address);
+    if (error && !g_str_has_prefix((*error)->message, options->address)) {
+        g_prefix_error(error, "%s: ", options->address);
+    }
 }
 
 static HostmemQmpClient *open_client(const HookOptions *options,

@@ -239,6 +239,13 @@ static gboolean show_version(G_GNUC_UNUSED const char *option,
     exit(fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
+static void set_default(char **option, const char *value)
+{
+    if (!*option) {
+        *option = g_strdup(value);
+    }
+}
+
 static gboolean parse(HookOptions *options, int *argc, char ***argv,
                       GError **error)
 {
@@ -273,6 +280,8 @@ static gboolean parse(HookOptions *options, int *argc, char ***argv,
     if (!g_option_context_parse(context, argc, argv, error)) {
         return FALSE;
     }
+    set_default(&options->address, "unix:/run/hostmem/qmp.sock");
+    set_default(&options->backing_dir, "/dev/shm/hostmem");
     if (!(options->timeout > 0 && options->timeout <= TIMEOUT_MAX)) {
         return hook_refuse(error, HOSTMEM_ERROR_INVALID,
                            "--timeout takes more than 0 and up to %g seconds",
@@ -293,11 +302,7 @@ static void clear(HookOptions *options)
 int main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
-    HookOptions options = {
-        .address = g_strdup("unix:/run/hostmem/qmp.sock"),
-        .backing_dir = g_strdup("/dev/shm/hostmem"),
-        .timeout = 3,
-    };
+    HookOptions options = {.timeout = 3};
     int first = 1;
 
     g_set_prgname(PROGRAM);

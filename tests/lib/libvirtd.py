@@ -158,7 +158,10 @@ class Libvirtd:
     def _shared(self, folder):
         """A folder from which mounts come through to it."""
         folder.mkdir()
-        subprocess.run(["mount", "--bind", folder, folder], check=True)
+        result = subprocess.run(["mount", "--bind", folder, folder],
+                                capture_output=True, text=True)
+        if result.returncode:
+            skip(f"cannot mount: {result.stderr.splitlines()[0]}")
         try:
             subprocess.run(["mount", "--make-shared", folder], check=True)
             yield
@@ -243,7 +246,8 @@ class Libvirtd:
 
     def _is_up(self):
         if self._process.poll() is not None:
-            skip(f"libvirtd cannot run here: {self.log.strip()[-500:]}")
+            reason = " ".join(self.log.split())[-500:]
+            skip(f"libvirtd cannot run here: {reason}")
         return (self._inside("/run/libvirt/libvirt-sock").exists()
                 and self._virsh("list").returncode == 0)
 
