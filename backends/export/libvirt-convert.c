@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/export/libvirt-reduce.h"
 #include "backends/export/libvirt.h"
 #include "util/error.h"
 
@@ -56,17 +57,19 @@ static char **convert(const HmLibvirt *lib, virConnectPtr connection,
 char **hostmem_libvirt_domain_to_argv(const char *xml, const char *root,
                                       GError **error)
 {
+    g_autofree char *reduced = NULL;
     const HmLibvirt *lib;
     virConnectPtr connection;
     char **argv;
 
     g_return_val_if_fail(xml && root && g_path_is_absolute(root), NULL);
-    lib = hm_libvirt_get(error);
+    reduced = hm_libvirt_reduce(xml, error);
+    lib = reduced ? hm_libvirt_get(error) : NULL;
     connection = lib ? open_driver(lib, root, error) : NULL;
     if (!connection) {
         return NULL;
     }
-    argv = convert(lib, connection, xml, error);
+    argv = convert(lib, connection, reduced, error);
     lib->virConnectClose(connection);
     return argv;
 }

@@ -160,20 +160,34 @@ static gboolean write_conf(const HmSandbox *self, const char *text,
     return fail(error, path);
 }
 
+/* QEMU says what it can do with KVM only to who may use that.  Where no device
+ * can be made, as in a container, the group of KVM will have to do. */
+static void show_kvm(const HmSandbox *self)
+{
+    g_autofree char *inside = g_build_filename(self->root, "kvm", NULL);
+    struct stat kvm;
+
+    if (stat(KVM, &kvm) == 0 && S_ISCHR(kvm.st_mode) &&
+        mknod(inside, S_IFCHR | 0666, kvm.st_rdev) == 0 &&
+        chmod(inside, 0666) == 0) {
+        mount(inside, KVM, NULL, MS_BIND, NULL);
+    }
+}
+
 static gboolean fill_root(HmSandbox *self, GError **error)
 {
     g_autofree char *options = g_strdup_printf("mode=0755,uid=%d", NOBODY);
     g_autoptr(GString) conf = g_string_new("hugetlbfs_mount = [ ");
 
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("hostmem", self->root, "tmpfs", MS_NOSUID | MS_NODEV, options) !=
-            0) {
+        mount("hostmem", self->root, "tmpfs", MS_NOSUID, options) != 0) {
         return fail(error, self->root);
     }
     if (!mount_huge_pages(self, conf, error)) {
         return FALSE;
     }
     self->has_mounts = TRUE;
+    show_kvm(self);
     g_string_append(conf, " ]\n");
     return write_conf(self, conf->str, error);
 }

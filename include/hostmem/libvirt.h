@@ -29,6 +29,10 @@ gboolean hostmem_libvirt_load(GError **error);
  * @root: absolute path of an empty directory; the caller removes it with all
  *     that is in it then
  *
+ * What no memory depends on is left out of the XML before libvirt sees it, for it
+ * may ask for what only the domain's host has, or root: all devices but memory
+ * and controllers of PCI and USB, firmware, limits of cgroups, metadata.
+ *
  * Libvirt's own conversion, by its QEMU driver in this process: no daemon takes
  * part.  The driver starts threads, programs and an event loop, takes seconds,
  * cannot be cancelled, and stays; a process can have one @root.  So call it

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Memory of domains: what libvirt asks QEMU for, hostmemd makes."""
 
+import json
 import os
 import pathlib
 import re
@@ -222,14 +223,81 @@ def test_virtio_pmem():
                 type="memory-backend-file", share=True)
 
 
+RICH = """
+  <loader readonly='yes' type='pflash'>/nonexistent/CODE.fd</loader>
+  <nvram>/nonexistent/VARS.fd</nvram>
+""", """
+  <metadata><x:memory xmlns:x='urn:x'>1</x:memory></metadata>
+  <iothreads>1</iothreads>
+  <memtune><hard_limit unit='GiB'>1</hard_limit></memtune>
+  <cputune><shares>10</shares><emulatorpin cpuset='0'/></cputune>
+  <seclabel type='dynamic' model='apparmor' relabel='yes'/>
+""", """
+  <controller type='scsi' model='virtio-scsi'><driver iothread='1'/>
+  </controller>
+  <disk type='volume' device='disk'><driver name='qemu' type='raw'/>
+    <source pool='nosuch' volume='v'/><target dev='vdb' bus='virtio'/></disk>
+  <interface type='network'><source network='nosuch'/></interface>
+  <interface type='bridge'><source bridge='nosuch'/></interface>
+  <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>
+  <hostdev mode='subsystem' type='pci' managed='yes'><source>
+    <address domain='0x7777' bus='0' slot='3' function='0'/></source></hostdev>
+  <filesystem type='mount'><driver type='virtiofs'/><source dir='/nosuch'/>
+    <target dir='x'/></filesystem>
+  <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  <memory model='dimm' access='shared'><target><size unit='MiB'>64</size>
+    <node>0</node></target>
+    <address type='dimm' slot='2' base='0x140000000'/></memory>
+"""
+
+
 def test_what_is_no_memory_is_left_out():
-    xml = domain_xml("other", 64 * MIB, more="<iothreads>1</iothreads>",
-                     devices="""
-      <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
-      <memballoon model='virtio'/>""".replace(
-          "<memballoon model='virtio'/>", ""))
+    """Not even what only the host of the domain has, or only root."""
+    os, more, devices = RICH
+    words = print_options(domain_xml("rich", 128 * MIB, os=os, devices=devices,
+                                     more=MEMFD + HOTPLUG + more))
+    assert [json.loads(word)["id"] for word in words[1::2]] == [
+        "ram-node0", "memdimm2"], words
+    assert json.loads(words[3])["share"] is True, words
+
+
+def test_what_was_given_to_qemu_itself():
+    xml = domain_xml("args", 64 * MIB, more="""
+      <q:commandline>
+        <q:arg value='-object'/>
+        <q:arg value='memory-backend-memfd,id=more,size=32M'/>
+        <q:arg value='-device'/>
+        <q:arg value='virtio-mem-pci,id=v,memdev=more,bus=pcie.0,addr=0x9'/>
+      </q:commandline>""").replace(
+        "<domain ", "<domain "
+        "xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0' ")
+    with hostmemd(xml) as daemon:
+        memdevs, devices = status(daemon)
+    assert set(memdevs) == {"pc.ram", "more"} and set(devices) == {"v"}
+
+
+def test_hardware_virtualization():
+    """Also where only root may use it, as here."""
+    harness.need_root()
+    if not pathlib.Path("/dev/kvm").exists():
+        harness.skip("there is no /dev/kvm")
+    xml = domain_xml("kvm", 64 * MIB).replace("type='qemu'", "type='kvm'", 1)
     words = print_options(xml)
-    assert len(words) == 2 and "memory-backend-ram" in words[1], words
+    assert json.loads(words[1])["id"] == "pc.ram", words
+
+
+def test_memfd_of_huge_pages():
+    need_libvirt()
+    xml = huge_domain().replace("<hugepages>",
+                                "<source type='memfd'/><hugepages>")
+    with scratch() as folder, need_huge_pages(16), \
+            hostmemd(xml, under=huge_mount(folder)) as daemon:
+        memdevs, _ = status(daemon)
+        for id in "ram-node0", "ram-node1":
+            has(memdevs[id], type="memory-backend-memfd", page_size=2 * MIB,
+                populated_size=16 * MIB)
+            assert property_of(daemon, id, "hugetlb") == "on"
+            assert property_of(daemon, id, "hugetlbsize") == str(2 * MIB)
 
 
 def test_standard_input():

@@ -8,7 +8,6 @@ import pathlib
 import re
 import signal
 import subprocess
-import time
 
 import harness
 from domainxml import (PATIENT, leftovers, need_libvirt, private, system_places,
@@ -39,19 +38,18 @@ def xml_fails(xml, *phrases, **options):
 
 
 def test_no_xml():
-    for text, phrase in [("hello", "Start tag expected"), ("<domain", ""),
-                         ("<domain></domian>", "mismatch"),
-                         ("\xff\xfe", "Start tag expected")]:
-        xml_fails(text, "libvirt does not take it: ", phrase)
+    for text in "hello", "<domain", "<domain></domian>", "\xff\xfe", "\0x":
+        xml_fails(text, "it is no ")
 
 
 def test_nothing():
-    xml_fails("", "libvirt does not take it: ", "Document is empty")
-    xml_fails(" \n", "libvirt does not take it: ")
+    for text in "", " \n":
+        xml_fails(text, "it is no XML: ", "empty")
 
 
 def test_no_domain():
-    xml_fails("<network><name>n</name></network>", "network")
+    xml_fails("<network><name>n</name></network>",
+              "libvirt does not take it: ", "network")
 
 
 def test_domain_without_memory():
@@ -78,11 +76,12 @@ def test_endless():
 
 
 def test_deep():
-    xml_fails("<domain>" * 100000, "Excessive depth")
+    xml_fails("<domain>" * 100000, "it is no XML: ")
+    xml_fails("<domain><name>" + "<a>" * 1000 + "</a>" * 1000
+              + "</name></domain>", "libvirt does not take it: ", "depth")
 
 
 def test_external_entity():
-    """Neither does its file get into a message, nor into a line."""
     need_libvirt()
     with scratch() as folder:
         folder.chmod(0o755)
@@ -94,17 +93,15 @@ def test_external_entity():
                     GOOD.replace("machine='q35'", "machine='&e;'"),
                     domain_xml("m", 64 * MIB, more=MEMFD.replace(
                         "memfd", "&e;"))):
-            message = xml_fails(doctype + xml)
-            assert "ouch" not in message, message
+            xml_fails(doctype + xml, "it is no XML: ", "Entity")
 
 
 def test_entities_that_multiply():
     entities = "".join(f"<!ENTITY e{n} '{'&e%d;' % (n - 1) * 10}'>"
                        for n in range(1, 12))
-    begun = time.monotonic()
     xml_fails(f"<!DOCTYPE domain [<!ENTITY e0 'ha'>{entities}]>"
-              + GOOD.replace("<name>good<", "<name>&e11;<"))
-    assert time.monotonic() - begun < 60 * harness.PATIENCE
+              + GOOD.replace("<name>good<", "<name>&e11;<"),
+              "it is no XML: ", "Entity")
 
 
 def test_unknown_memory_model():
@@ -301,7 +298,7 @@ def test_printing_fails_as_well():
     need_libvirt()
     with xml_file("hello") as path:
         fails("--print-libvirt-options", path, phrases=[
-            f"hostmemd: --print-libvirt-options {path}: libvirt does not"],
+            f"hostmemd: --print-libvirt-options {path}: it is no XML"],
             **PATIENT)
         result = run_hostmemd(["--print-libvirt-options", "-"], input=GOOD,
                               under=["sh", "-c", 'exec "$@" >/dev/full', "sh"],
