@@ -8,8 +8,9 @@ G_BEGIN_DECLS
 /*
  * libvirt is loaded by the first of these calls that needs it, and then stays:
  * a program that makes none pays nothing for it, and runs where it is not
- * installed.  Every call fails with %HOSTMEM_ERROR_UNSUPPORTED where libvirt is
- * missing, or this library was built without it; the message says which.
+ * installed.  A call that needs it fails with %HOSTMEM_ERROR_UNSUPPORTED where
+ * libvirt is missing, or this library was built without it; the message says
+ * which.
  */
 
 /**
@@ -22,21 +23,21 @@ G_BEGIN_DECLS
 gboolean hostmem_libvirt_load(GError **error);
 
 /**
- * hostmem_libvirt_domain_to_argv: the command line of QEMU with which libvirt
- * would start a domain.
+ * hostmem_libvirt_domain_to_argv: how libvirt would call QEMU for a domain, as
+ * far as memory goes.
  * @xml: of a domain; from anywhere, but its <emulator> is run, to see what it
  *     can do
  * @root: absolute path of an empty directory; the caller removes it with all
  *     that is in it then
  *
- * What no memory depends on is left out of the XML before libvirt sees it, for it
- * may ask for what only the domain's host has, or root: all devices but memory
+ * What no memory depends on is left out of the XML before libvirt sees it, for
+ * it may need what only the domain's host has, or root: all devices but memory
  * and controllers of PCI and USB, firmware, limits of cgroups, metadata.
  *
- * Libvirt's own conversion, by its QEMU driver in this process: no daemon takes
- * part.  The driver starts threads, programs and an event loop, takes seconds,
- * cannot be cancelled, and stays; a process can have one @root.  So call it
- * in a process made for that, as hostmemd does.
+ * It is libvirt's own conversion, by its QEMU driver in this process: no daemon
+ * takes part.  The driver starts threads, programs and an event loop, takes
+ * seconds, cannot be cancelled, and stays; a process can have one @root.  So
+ * call it in a process made for that, as hostmemd does.
  *
  * Returns: (transfer full) (array zero-terminated=1): what a shell would be
  * given: assignments, the program, its options; or NULL with
