@@ -82,7 +82,7 @@ static gboolean is_there(const Peer *peer, const char *id)
 }
 
 /* Whether it is gone; one that is still being made is not listed. */
-static gboolean delete (const Peer *peer, const char *id, GError **error)
+static gboolean remove_object(const Peer *peer, const char *id, GError **error)
 {
     GError *why = NULL;
     json_auto_t *answer =
@@ -102,11 +102,11 @@ static gboolean delete (const Peer *peer, const char *id, GError **error)
 
 /* The backend of a domain */
 
-/* (transfer full): its file; NULL without an error when there is none of that
- * id. */
-static char *find_own(const Peer *peer, const HookBlock *block, GError **error)
+/* (transfer full): where a backend has its file; NULL without an error when
+ * there is none of that id. */
+static char *find_file(const Peer *peer, const char *id, GError **error)
 {
-    g_autofree char *path = g_strconcat("/objects/", block->own_id, NULL);
+    g_autofree char *path = g_strconcat("/objects/", id, NULL);
     GError *why = NULL;
     json_auto_t *answer = call(
         peer, "qom-get",
@@ -123,7 +123,7 @@ static char *find_own(const Peer *peer, const HookBlock *block, GError **error)
     }
     if (!file || file[0] != '/') {
         hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                    "backend '%s' has no 'export-path'", block->own_id);
+                    "backend '%s' has no 'export-path'", id);
         return NULL;
     }
     return g_strdup(file);
@@ -135,29 +135,26 @@ static GPtrArray *find_all_own(const Peer *peer, GPtrArray *blocks,
                                GError **error)
 {
     g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
+    const char *missing = NULL;
     GError *why = NULL;
 
     for (guint i = 0; i < blocks->len; i++) {
         const HookBlock *block = g_ptr_array_index(blocks, i);
-        char *file = find_own(peer, block, &why);
+        char *file = find_file(peer, block->own_id, &why);
 
         if (why) {
             g_propagate_error(error, why);
             return NULL;
         }
-        if (!file && files->len) {
-            hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
-                        "hostmemd has no backend '%s'", block->own_id);
-            return NULL;
-        }
         if (file) {
             g_ptr_array_add(files, file);
+        } else {
+            missing = block->own_id;
         }
     }
-    if (files->len && files->len < blocks->len) {
+    if (files->len && missing) {
         hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
-                    "hostmemd has no backend '%s'",
-                    ((HookBlock *)g_ptr_array_index(blocks, 0))->own_id);
+                    "hostmemd has no backend '%s'", missing);
         return NULL;
     }
     return g_steal_pointer(&files);
@@ -287,7 +284,7 @@ static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
     object = describe(block, owner, pool, page_size);
     /* One that is there is of a domain that is gone: this one does not run. */
     if (!add_nodes(object, block->numatune, error) ||
-        !delete (peer, block->id, error)) {
+        !remove_object(peer, block->id, error)) {
         return FALSE;
     }
     block->asked = TRUE;
@@ -296,6 +293,26 @@ static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
 }
 
 /* Before the start */
+
+static gboolean is_gone(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) < 0;
+}
+
+/* What is there is ours when it is no more where it came from, or has the name
+ * of a backend of this domain. */
+static gboolean is_ours(const Peer *peer, const char *file,
+                        const HookBlock *block, GError **error)
+{
+    g_autofree char *lent = file ? NULL : find_file(peer, block->id, NULL);
+
+    return (file ? is_gone(file) : g_strcmp0(lent, block->path) == 0) ||
+           hook_refuse(error, HOSTMEM_ERROR_EXISTS,
+                       "%s is there already, and not of this domain",
+                       block->path);
+}
 
 static gboolean place(const Peer *peer, const json_t *pools, const char *file,
                       HookBlock *block, GError **error)
@@ -307,7 +324,7 @@ static gboolean place(const Peer *peer, const json_t *pools, const char *file,
         return FALSE;
     }
     if (hook_place_has(block, &why)) {
-        return TRUE;
+        return is_ours(peer, file, block, error);
     }
     if (why) {
         g_propagate_error(error, why);
@@ -371,7 +388,7 @@ static void undo_requests(const HookOptions *options, GPtrArray *blocks)
         const HookBlock *block = g_ptr_array_index(blocks, i);
 
         if (block->asked) {
-            delete (&peer, block->id, NULL);
+            remove_object(&peer, block->id, NULL);
         }
     }
 }
@@ -391,11 +408,9 @@ void hook_memory_undo(const HookOptions *options, GPtrArray *blocks)
 static gboolean release_own(const Peer *peer, const HookBlock *block,
                             GError **error)
 {
-    g_autofree char *file = find_own(peer, block, NULL);
-    struct stat st;
+    g_autofree char *file = find_file(peer, block->own_id, NULL);
 
-    return !file || lstat(file, &st) == 0 ||
-           delete (peer, block->own_id, error);
+    return !file || !is_gone(file) || remove_object(peer, block->own_id, error);
 }
 
 gboolean hook_memory_release(const HookOptions *options, GPtrArray *blocks,
@@ -409,7 +424,7 @@ gboolean hook_memory_release(const HookOptions *options, GPtrArray *blocks,
         const HookBlock *block = g_ptr_array_index(blocks, i);
 
         if (!release_own(&peer, block, error) ||
-            !delete (&peer, block->id, error)) {
+            !remove_object(&peer, block->id, error)) {
             return FALSE;
         }
     }

@@ -482,6 +482,20 @@ def test_something_else_is_in_its_place():
         assert (hook.base / "1-vm7" / "pc.ram").read_text() == "x"
 
 
+def test_memory_of_another_domain_is_in_its_place():
+    with ready_pool() as (hook, daemon):
+        stranger = domain_xml().replace("8d8b0ab5", "00000000")
+        assert hook.prepare(stranger, "--pool", "p0") == ""
+        starts_without(hook, domain_xml(), "not of this domain",
+                       options=["--pool", "p0"])
+        assert status(daemon)["lent-size"] == SIZE
+    with ready(*backend("vm7")) as (hook, _):
+        (hook.base / "1-vm7").mkdir()
+        (hook.base / "1-vm7" / "pc.ram").write_bytes(bytes(SIZE))
+        starts_without(hook, domain_xml(), "not of this domain")
+        assert "vm7" in hook.files()
+
+
 # bad input
 
 def test_bad_input():
