@@ -10,9 +10,8 @@
 #include <string.h>
 #include "libvirt-hook-domain.h"
 
-#define DEPTH_MAX   64
-#define CELLS_MAX   128
-#define MESSAGE_MAX 200 /* characters */
+#define DEPTH_MAX 64
+#define CELLS_MAX 128
 
 typedef struct {
     HookDomain *domain;
@@ -27,21 +26,6 @@ typedef struct {
     const char **names;
     const char **values;
 } Attributes;
-
-/* What was read may be long. */
-gboolean hook_refuse(GError **error, HostmemError code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    g_autofree char *text = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_autofree char *message = g_utf8_make_valid(text, -1);
-    if (g_utf8_strlen(message, -1) > MESSAGE_MAX) {
-        *g_utf8_offset_to_pointer(message, MESSAGE_MAX) = '\0';
-    }
-    g_set_error_literal(error, HOSTMEM_ERROR, code, message);
-    return FALSE;
-}
 
 /* Values */
 
@@ -64,70 +48,6 @@ static void take(char **field, const char *value)
     }
 }
 
-static gboolean parse_number(const char *text, guint64 max, guint64 *number,
-                             GError **error)
-{
-    g_autofree char *trimmed = g_strstrip(g_strdup(text));
-
-    if (!g_ascii_isdigit(trimmed[0])) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "'%s' is no number",
-                           text);
-    }
-    return g_ascii_string_to_unsigned(trimmed, 10, 0, max, number, NULL) ||
-           hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                       "'%s' is no number up to %" G_GUINT64_FORMAT, text, max);
-}
-
-/* Units of libvirt: KiB without one; "k" and "KiB" are 1024, "KB" is 1000. */
-static gboolean parse_unit(const char *unit, guint64 *scale, GError **error)
-{
-    static const char letters[] = "kmgtpe";
-    const char *letter =
-        unit && *unit ? strchr(letters, g_ascii_tolower(*unit)) : letters;
-    guint64 base = 1024;
-
-    *scale = 1;
-    if (unit && (g_ascii_strcasecmp(unit, "b") == 0 ||
-                 g_ascii_strcasecmp(unit, "byte") == 0 ||
-                 g_ascii_strcasecmp(unit, "bytes") == 0)) {
-        return TRUE;
-    }
-    if (unit && *unit && unit[1]) {
-        base = g_ascii_strcasecmp(unit + 1, "b") == 0    ? 1000
-               : g_ascii_strcasecmp(unit + 1, "ib") == 0 ? 1024
-                                                         : 0;
-    }
-    if (!letter || !*letter || !base) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "'%s' is no unit",
-                           unit);
-    }
-    for (const char *at = letters; at <= letter; at++) {
-        *scale *= base;
-    }
-    return TRUE;
-}
-
-static gboolean parse_scaled(const char *text, guint64 scale, guint64 *size,
-                             GError **error)
-{
-    guint64 number;
-
-    if (!parse_number(text, G_MAXINT64 / scale, &number, error)) {
-        return FALSE;
-    }
-    *size = number * scale;
-    return TRUE;
-}
-
-static gboolean parse_size(const char *text, const char *unit, guint64 *size,
-                           GError **error)
-{
-    guint64 scale;
-
-    return parse_unit(unit, &scale, error) &&
-           parse_scaled(text, scale, size, error);
-}
-
 /* Elements; each may fail */
 
 static gboolean start_domain(Reader *self, const Attributes *attributes,
@@ -139,7 +59,7 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
     if (!id) {
         return TRUE;
     }
-    if (!parse_number(id, G_MAXINT, &number, error)) {
+    if (!hook_parse_number(id, G_MAXINT, &number, error)) {
         return FALSE;
     }
     self->domain->id = (gint)number;
@@ -149,7 +69,7 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
 static gboolean start_size(Reader *self, const Attributes *attributes,
                            GError **error)
 {
-    return parse_unit(find(attributes, "unit"), &self->scale, error);
+    return hook_parse_unit(find(attributes, "unit"), &self->scale, error);
 }
 
 static gboolean start_type(Reader *self, const Attributes *attributes,
@@ -193,7 +113,7 @@ static gboolean start_page(Reader *self, const Attributes *attributes,
                            "there are more than %d kinds of pages", CELLS_MAX);
     }
     if (size &&
-        !parse_size(size, find(attributes, "unit"), &pages.size, error)) {
+        !hook_parse_size(size, find(attributes, "unit"), &pages.size, error)) {
         return FALSE;
     }
     pages.nodeset = g_strdup(find(attributes, "nodeset"));
@@ -249,7 +169,7 @@ static gboolean start_cell(Reader *self, const Attributes *attributes,
     guint64 id = self->domain->cells->len;
     HookCell *cell;
 
-    if (id_text && !parse_number(id_text, HOOK_IDS_MAX - 1, &id, error)) {
+    if (id_text && !hook_parse_number(id_text, HOOK_IDS_MAX - 1, &id, error)) {
         return FALSE;
     }
     cell = need_cell(self, id, error);
@@ -258,7 +178,7 @@ static gboolean start_cell(Reader *self, const Attributes *attributes,
     }
     take(&cell->access, find(attributes, "memAccess"));
     return !size ||
-           parse_size(size, find(attributes, "unit"), &cell->size, error);
+           hook_parse_size(size, find(attributes, "unit"), &cell->size, error);
 }
 
 static gboolean start_numatune(Reader *self, const Attributes *attributes,
@@ -280,7 +200,7 @@ static gboolean start_memnode(Reader *self, const Attributes *attributes,
         return hook_refuse(error, HOSTMEM_ERROR_INVALID,
                            "a memnode has no 'cellid'");
     }
-    if (!parse_number(text, HOOK_IDS_MAX - 1, &id, error)) {
+    if (!hook_parse_number(text, HOOK_IDS_MAX - 1, &id, error)) {
         return FALSE;
     }
     cell = need_cell(self, id, error);
@@ -318,8 +238,8 @@ static gboolean end_uuid(Reader *self, GError **error G_GNUC_UNUSED)
 
 static gboolean end_size(Reader *self, GError **error)
 {
-    return self->domain->size || parse_scaled(self->text->str, self->scale,
-                                              &self->domain->size, error);
+    return self->domain->size || hook_parse_scaled(self->text->str, self->scale,
+                                                   &self->domain->size, error);
 }
 
 static gboolean end_label(Reader *self, GError **error G_GNUC_UNUSED)
@@ -517,44 +437,4 @@ HookDomain *hook_domain_parse(const char *xml, gsize length, GError **error)
         return NULL;
     }
     return g_steal_pointer(&domain);
-}
-
-/* Sets of numbers */
-
-/* "3", "0-3" or "^2" */
-static gboolean parse_range(const char *text, gboolean *ids, GError **error)
-{
-    gboolean value = text[0] != '^';
-    g_auto(GStrv) ends = g_strsplit(value ? text : text + 1, "-", 2);
-    guint64 first, last;
-
-    if (!ends[0]) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID, "a number is missing");
-    }
-    if (!parse_number(ends[0], HOOK_IDS_MAX - 1, &first, error) ||
-        !parse_number(ends[1] ? ends[1] : ends[0], HOOK_IDS_MAX - 1, &last,
-                      error)) {
-        return FALSE;
-    }
-    if (last < first) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                           "'%s' ends before it begins", text);
-    }
-    for (; first <= last; first++) {
-        ids[first] = value;
-    }
-    return TRUE;
-}
-
-gboolean hook_nodeset_parse(const char *text, gboolean *ids, GError **error)
-{
-    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
-
-    memset(ids, 0, HOOK_IDS_MAX * sizeof(*ids));
-    for (char **part = parts; *part; part++) {
-        if (!parse_range(*part, ids, error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
 }
