@@ -9,7 +9,7 @@ import signal
 import guest
 import harness
 from ctl import ctl, ctl_fails, run_ctl, started
-from donor import SCRIPT, Donor, use_guest, write_pattern
+from donor import LINE, SCRIPT, Donor, use_guest, write_pattern
 from harness import MIB, Hostmemd, QmpClient, scratch, wait_until
 
 SIZE = 512 * MIB
@@ -90,8 +90,7 @@ class Plugged:
     """A guest with 256 MiB, to which a DIMM of hostmemd's can be attached."""
 
     def __init__(self, daemon, linux, socket):
-        self.donor = Donor(daemon, DIMM, "m1")
-        self._daemon = daemon
+        self.daemon = daemon
         self._linux = linux
         self._socket = str(socket)
         self.base = self.memory()
@@ -108,7 +107,7 @@ class Plugged:
             self._linux.expect(answer)
 
     def attach(self):
-        assert ctl(self._daemon, "attach", self._socket, "m1") == (
+        assert ctl(self.daemon, "attach", self._socket, "m1") == (
             "m1: 256 MiB, device 'dimm-m1' on 'hostmem-m1'\n")
         wait_until(lambda: self.memory("again") > self.base + 0.9 * DIMM,
                    GUEST_TIMEOUT, "the guest to use the memory")
@@ -134,11 +133,15 @@ class Plugged:
             return devices, memdevs, client.execute("query-fdsets")
 
 
+MEMFD = f"memory-backend-memfd,id=m1,size={DIMM},prealloc=on"
+
+
 @contextlib.contextmanager
-def plugged(zone):
+def plugged(zone, *objects):
     harness.need_memory(2 * DIMM)
+    objects = objects or [MEMFD]
     with scratch() as folder, Hostmemd(
-            "-object", f"memory-backend-memfd,id=m1,size={DIMM},prealloc=on",
+            *(word for line in objects for word in ("-object", line)),
             timeout=POPULATE_TIMEOUT) as daemon, guest.boot(
                 ["-m", "256M,slots=2,maxmem=4G", "-qmp",
                  f"unix:{folder}/qmp,server=on,wait=off"],
@@ -151,11 +154,12 @@ def plugged(zone):
 def test_guest_uses_a_dimm_and_gives_it_back():
     """What is in it moves away, and nothing is left in QEMU."""
     with plugged("online_movable") as linux:
+        donor = Donor(linux.daemon, DIMM, "m1")
         linux.attach()
-        assert linux.donor.allocated() == linux.donor.prepared
+        assert donor.allocated() == donor.prepared
         linux.ask("write", "written")
         linux.memory()
-        linux.donor.expect_pattern()
+        donor.expect_pattern()
         linux.detach()
         assert linux.left_in_qemu() == ([], [], [])
         assert linux.memory("again") == linux.base
@@ -163,6 +167,27 @@ def test_guest_uses_a_dimm_and_gives_it_back():
         linux.memory()
         linux.attach()
         linux.detach()
+
+
+@harness.time_limit(240)
+def test_memory_of_a_pool_comes_back():
+    """What the guest wrote is gone before anybody else gets it."""
+    with plugged("online_movable",
+                 f"memory-pool,id=p0,size={DIMM},segment-size={DIMM}",
+                 MEMFD + ",pool=p0") as linux:
+        linux.attach()
+        linux.ask("write", "written")
+        linux.memory()
+        assert ctl(linux.daemon, "exec", "m1", "--", "grep", "-aqF", LINE,
+                   "{m1}") == ""
+        linux.detach()
+        ctl(linux.daemon, "del", "m1")
+        wait_until(lambda: ctl(linux.daemon, "get", "p0", "ready-size")
+                   == f"{DIMM}\n", GUEST_TIMEOUT, "the segment")
+        assert "not used again" not in linux.daemon.stderr
+        ctl(linux.daemon, "add", MEMFD + ",pool=p0")
+        assert ctl(linux.daemon, "exec", "m1", "--", "cmp", "-n", DIMM, "{m1}",
+                   "/dev/zero") == ""
 
 
 @harness.time_limit(240)
