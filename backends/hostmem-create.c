@@ -297,22 +297,47 @@ static int bind_by_policy(HostmemBackend *self, const HmRange *range,
     return 0;
 }
 
+static gboolean bind_failed(HostmemBackend *self, int err, GError **error)
+{
+    g_autofree char *nodes = hm_idset_to_string(self->nodes);
+
+    return hm_set_error_errno(
+        error, err, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
+}
+
 gboolean hm_backend_bind_range(HostmemBackend *self, const HmRange *range,
                                GError **error)
 {
-    g_autofree char *nodes = NULL;
     int ret;
 
     if (!self->nodes) {
         return TRUE;
     }
     ret = bind_by_policy(self, range, MPOL_MF_STRICT | MPOL_MF_MOVE);
-    if (!ret) {
+    return !ret || bind_failed(self, -ret, error);
+}
+
+static int unbind(HostmemBackend *self, const HmRange *range)
+{
+    g_autoptr(HmIdset) none = hm_idset_new();
+
+    return hm_os_bind(self->mapping.addr + range->offset, (gsize)range->length,
+                      MPOL_DEFAULT, none, 0);
+}
+
+/* mbind(2) does nothing where the mapping has the policy already, whatever the
+ * file has. */
+gboolean hm_backend_bind_file(HostmemBackend *self, const HmRange *range,
+                              GError **error)
+{
+    int ret;
+
+    if (!self->nodes || !self->backing.shared) {
         return TRUE;
     }
-    nodes = hm_idset_to_string(self->nodes);
-    return hm_set_error_errno(
-        error, -ret, "cannot bind memory to host NUMA nodes: nodes %s", nodes);
+    ret = unbind(self, range);
+    return ret ? bind_failed(self, -ret, error)
+               : hm_backend_bind_range(self, range, error);
 }
 
 static gboolean bind_memory(HostmemBackend *self,
@@ -330,17 +355,15 @@ static gboolean lock(HostmemBackend *self,
     return hm_backend_lock(self, error);
 }
 
-/* A kernel without NUMA has no policy that could be another one. */
+/* A kernel without NUMA has no policy that could be another one.  See above why
+ * it is unbound first. */
 void hm_backend_bind_again(HostmemBackend *self)
 {
     const HmRange all = {0, self->mapping.length};
-    g_autoptr(HmIdset) none = hm_idset_new();
 
+    unbind(self, &all);
     if (self->nodes) {
         bind_by_policy(self, &all, 0);
-    } else {
-        hm_os_bind(self->mapping.addr, self->mapping.length, MPOL_DEFAULT, none,
-                   0);
     }
 }
 

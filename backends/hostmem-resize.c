@@ -300,13 +300,14 @@ static HmRange fresh_range(const Resize *self)
     return (HmRange){from, self->length - from};
 }
 
+/* The policy of shared memory is the file's, for what was there of it. */
 static gboolean set_properties(const Resize *self, const HmRange *range,
                                GError **error)
 {
     HostmemBackend *backend = self->backend;
 
     if (self->moved && backend->backing.kind != HM_MEM_HUGETLB) {
-        return TRUE;
+        return hm_backend_bind_file(backend, range, error);
     }
     hm_backend_advise_range(backend, range, backend->huge_advised);
     return hm_backend_bind_range(backend, range, error) &&

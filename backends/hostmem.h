@@ -196,6 +196,9 @@ void hm_backend_advise_range(HostmemBackend *self, const HmRange *range,
 /** And "host-nodes" and "policy". */
 gboolean hm_backend_bind_range(HostmemBackend *self, const HmRange *range,
                                GError **error);
+/** The same of a mapping that has the policy, but for its file. */
+gboolean hm_backend_bind_file(HostmemBackend *self, const HmRange *range,
+                              GError **error);
 /** Bind it to its nodes, or to none, once more; pages do not move. */
 void hm_backend_bind_again(HostmemBackend *self);
 /** Give back what creation made; a file it created stays. */

@@ -33,7 +33,8 @@ int hm_os_unmap(void *addr, gsize length);
  *
  * Pages go along, and what holds of the mapping: policy, locks and advice, also
  * for what it grows by; of that, locked memory is populated, and memory that is
- * locked on fault is not.  Whatever is mapped at @to is replaced; before Linux
+ * locked on fault is not.  But the policy of shared memory is the file's, for
+ * what was there of it.  Whatever is mapped at @to is replaced; before Linux
  * 6.12 it may be gone after a failure as well.
  *
  * Returns: 0, or -errno; EFAULT: @from is more than one mapping, or it cannot

@@ -226,8 +226,8 @@ static void test_ram_moves(void)
 
 static void test_shared_ram_moves(void)
 {
-    sweep_all("memory-backend-ram,share=on,prealloc=on" MOVING, 4 * HM_MIB,
-              HOSTMEM_RESIZE_MAY_MOVE, 4);
+    sweep_all("memory-backend-ram,share=on,prealloc=on" MOVING BOUND,
+              4 * HM_MIB, HOSTMEM_RESIZE_MAY_MOVE, 4);
 }
 
 static const HmTest tests[] = {
