@@ -266,7 +266,7 @@ def test_short_pool_and_no_room_for_more():
 def test_memory_that_is_not_ready_in_time_is_given_up():
     """The pool is empty, and the host slow."""
     size = 256 * MIB
-    with harness.SlowHost(5) as slow, places() as hook, Hostmemd(
+    with harness.SlowHost(2) as slow, places() as hook, Hostmemd(
             "-export-dir", hook.base,
             *pool(hook.base, "prealloc-async=on", segment=size),
             cgroup=slow) as daemon:

@@ -84,6 +84,15 @@ libvirtd --config /etc/libvirt/libvirtd.conf &
 wait
 """
 
+# Where the root is no mount point its propagation cannot be changed: a copy of it
+# becomes the root, below a mount that is nobody else's.
+CHROOT = """
+set -e
+mount --rbind / {root}
+mount --make-rslave {root}
+exec chroot {root} sh -c "$0"
+"""
+
 DOMAIN = """
 <domain type='qemu'>
   <name>{name}</name>
@@ -118,6 +127,11 @@ def domain_xml(name, memory, *, cpus=1, machine="q35", os="", more="",
                          emulator=need_program("qemu-system-x86_64"))
 
 
+def _is_mount_point(path):
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == path for line in mounts)
+
+
 class Libvirtd:
     """Runs as long as the context lasts.
 
@@ -142,7 +156,9 @@ class Libvirtd:
             self.folder = stack.enter_context(scratch())
             self.folder.chmod(0o755)
             self.memory = self.folder / "memory"
-            stack.enter_context(self._shared(self.memory))
+            stack.enter_context(self._mounted(self.memory, "--make-shared"))
+            stack.enter_context(self._mounted(self.folder / "root",
+                                              "--make-private"))
             self._write_files()
             stack.callback(self._end)
             self._boot()
@@ -155,15 +171,15 @@ class Libvirtd:
     # its files
 
     @contextlib.contextmanager
-    def _shared(self, folder):
-        """A folder from which mounts come through to it."""
+    def _mounted(self, folder, propagation):
+        """A folder of ours as a mount point."""
         folder.mkdir()
         result = subprocess.run(["mount", "--bind", folder, folder],
                                 capture_output=True, text=True)
         if result.returncode:
             skip(f"cannot mount: {result.stderr.splitlines()[0]}")
         try:
-            subprocess.run(["mount", "--make-shared", folder], check=True)
+            subprocess.run(["mount", propagation, folder], check=True)
             yield
         finally:
             subprocess.run(["umount", "-l", folder], check=True)
@@ -234,10 +250,14 @@ class Libvirtd:
         script = BOOT.format(folder=self.folder, mounts="\n".join(
             f"mount --bind {own} {point}"
             for point, own in self._binds.items()))
+        chroot = CHROOT.format(root=self.folder / "root")
+        whole = _is_mount_point("/")
         self._log = open(self.folder / "log", "wb")
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation=slave", "--pid", "--fork",
-             "--kill-child", "--net", "--ipc", "sh", "-c", script],
+            ["unshare", "--mount",
+             f"--propagation={'slave' if whole else 'unchanged'}", "--pid",
+             "--fork", "--kill-child", "--net", "--ipc", "sh", "-c",
+             *([] if whole else [chroot]), script],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True, preexec_fn=die_with_parent)
         self.uri = ("qemu:///system?socket="
