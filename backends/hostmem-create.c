@@ -15,7 +15,7 @@
  */
 #include <sys/mman.h>
 #include "backends/hostmem-image.h"
-#include "backends/hostmem.h"
+#include "backends/hostmem-lock.h"
 #include "util/align.h"
 #include "util/error.h"
 #include "util/linux-compat.h"

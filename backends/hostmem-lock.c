@@ -22,7 +22,7 @@
  * does not lock them: nothing is done, but counted against the limit it would
  * be.
  */
-#include "backends/hostmem.h"
+#include "backends/hostmem-lock.h"
 #include "util/error.h"
 #include "util/memlock.h"
 #include "util/os.h"

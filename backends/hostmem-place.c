@@ -138,14 +138,17 @@ static void share_out(const int *nodes, gsize n, guint64 total, guint64 *bytes)
     }
 }
 
-static void count_sample(const HostmemBackend *self, const HmRangeList *ranges,
-                         guint64 *bytes)
+static void count_sample(HostmemBackend *self, guint64 total, guint64 *bytes)
 {
-    const guint64 total = hm_range_list_total(ranges);
-    const gsize n = MIN(total / hm_os_page_size(), SAMPLE);
+    g_autoptr(HmRangeList) ranges = hm_range_list_new();
     void *pages[SAMPLE];
     int nodes[SAMPLE];
+    gsize n;
 
+    if (hm_usage_sample(self->usage, self->mapping.addr, ranges) < 0) {
+        return;
+    }
+    n = MIN(hm_range_list_total(ranges) / hm_os_page_size(), SAMPLE);
     if (!n) {
         return;
     }
@@ -160,17 +163,14 @@ void hm_backend_count_on_nodes(HostmemBackend *self, guint64 *bytes)
     g_autoptr(GRWLockReaderLocker) locker =
         g_rw_lock_reader_locker_new(&self->extent_lock);
     g_autoptr(HmIdset) all = hm_numa_memory_nodes();
-    g_autoptr(HmRangeList) ranges = hm_range_list_new();
     guint only = HM_NUMA_MAX_NODES;
+    HmUsageSums sums;
 
-    if (hm_os_populated_ranges(self->mapping.addr, self->mapping.length,
-                               ranges) < 0) {
-        return;
-    }
+    hm_usage_look(self->usage, self->mapping.addr, self->mapping.length, &sums);
     if (hm_idset_count(all) == 1 && hm_idset_next(all, 0, &only) &&
         only < HM_NUMA_MAX_NODES) {
-        bytes[only] += hm_range_list_total(ranges);
+        bytes[only] += sums.populated;
     } else {
-        count_sample(self, ranges, bytes);
+        count_sample(self, sums.populated, bytes);
     }
 }

@@ -17,7 +17,7 @@
  * it: extent_lock.
  */
 #include "backends/hostmem-snapshot.h"
-#include "backends/hostmem.h"
+#include "backends/hostmem-lock.h"
 #include "util/align.h"
 #include "util/error.h"
 #include "util/os.h"

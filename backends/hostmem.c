@@ -292,6 +292,22 @@ static const HmProp backend_props[] = {
         .description = "Bytes whose storage is guaranteed now",
     },
     {
+        .name = "resident-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = hm_backend_get_resident_size,
+        .description = "Bytes of these that are in RAM; of large memory as "
+                       "looked at bit by bit",
+    },
+    {
+        .name = "locked-size",
+        .kind = HM_PROP_SIZE,
+        .flags = HM_PROP_READ_ONLY,
+        .get = hm_backend_get_locked_size,
+        .description = "How much of resident-size is kept there: mem-lock, "
+                       "huge pages of a pool",
+    },
+    {
         .name = "page-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,
@@ -389,6 +405,7 @@ static void hostmem_backend_init(HostmemBackend *self)
 {
     self->backing.fd = -1;
     g_rw_lock_init(&self->extent_lock);
+    self->usage = hm_usage_new();
     g_mutex_init(&self->populate_lock);
     g_mutex_init(&self->report_lock);
     self->shooting = hm_shooting_new();
@@ -414,6 +431,7 @@ static void hostmem_backend_finalize(GObject *object)
     g_clear_object(&self->export_dir);
     g_clear_pointer(&self->needs, g_array_unref);
     g_rw_lock_clear(&self->extent_lock);
+    hm_usage_free(self->usage);
     g_mutex_clear(&self->populate_lock);
     g_mutex_clear(&self->report_lock);
     hm_shooting_free(self->shooting);

@@ -11,6 +11,7 @@
 #include "util/mmap.h"
 #include "util/preflight.h"
 #include "util/prealloc.h"
+#include "util/usage.h"
 
 /* Larger sizes would overflow when rounded up, or when offsets are added. */
 #define HM_BACKEND_MAX_SIZE (G_GUINT64_CONSTANT(1) << 62)
@@ -35,8 +36,9 @@ typedef struct {
  * hostmem-prealloc.c when, and how far: "prealloc" and what goes with it;
  * hostmem-place.c on which nodes pages ended up; hostmem-thp.c where
  * transparent huge pages come from; hostmem-secure.c how far memory is made
- * sure without populating; hostmem-lock.c how it is kept in RAM; hostmem-pool.c
- * what comes from a memory-pool; hostmem-discard.c how it is given back;
+ * sure without populating; hostmem-lock.c how it is kept in RAM;
+ * hostmem-usage.c how much is there; hostmem-pool.c what comes from a
+ * memory-pool; hostmem-discard.c how it is given back;
  * hostmem-resize.c how it becomes more or less, and hostmem-need.c who keeps it
  * from that; hostmem-parts.c how others get it; hostmem-export.c the name by
  * which others find it; hostmem-saved.c how it outlives the process;
@@ -44,7 +46,8 @@ typedef struct {
  * it is filled from that.
  *
  * Locks, in the order in which they may be taken: change_lock, populate_lock,
- * hold_lock, extent_lock, then value_lock or report_lock, which are innermost.
+ * hold_lock, extent_lock, then value_lock, report_lock or that of @usage, which
+ * are innermost.
  */
 struct _HostmemBackend {
     HostmemObject parent_instance;
@@ -98,6 +101,8 @@ struct _HostmemBackend {
     GPtrArray *old_parts; /* (nullable): that somebody may still look at */
     GArray
         *needs; /* (nullable) (element-type guint64): see hm_backend_need() */
+
+    HmUsage *usage; /* what page tables had */
 
     struct HmPoolLoan *loan; /* (nullable): what @backing is made of */
 
@@ -460,6 +465,12 @@ HmPlacement hm_backend_look_at_placement(HostmemBackend *self,
  */
 void hm_backend_count_on_nodes(HostmemBackend *self, guint64 *bytes);
 
+/* hostmem-usage.c */
+
+/** Of the properties: "resident-size" and "locked-size". */
+void hm_backend_get_resident_size(gpointer object, GValue *value);
+void hm_backend_get_locked_size(gpointer object, GValue *value);
+
 /* hostmem-thp.c */
 
 /**
@@ -496,35 +507,6 @@ gboolean hm_backend_check_huge_tmpfs(HostmemBackend *self, GError **error);
  * Returns: FALSE with %HOSTMEM_ERROR_NO_HUGE_PAGES
  */
 gboolean hm_backend_verify_thp(HostmemBackend *self, const HmRange *range,
-                               GError **error);
-
-/* hostmem-lock.c */
-
-/**
- * hm_backend_check_lock: do "mem-lock" and the other properties go together?
- *
- * Sets what "mem-lock=on" implies.
- *
- * Returns: FALSE with %HOSTMEM_ERROR_INVALID
- */
-gboolean hm_backend_check_lock(HostmemBackend *self, GError **error);
-/**
- * hm_backend_check_lock_limit: may @bytes more be locked?  Of an open backing.
- *
- * Returns: FALSE with %HOSTMEM_ERROR_LIMIT
- */
-gboolean hm_backend_check_lock_limit(HostmemBackend *self, guint64 bytes,
-                                     GError **error);
-/**
- * hm_backend_lock: lock the mapping, as "mem-lock" says; before it is
- * populated.
- *
- * Returns: FALSE with %HOSTMEM_ERROR_LIMIT, %HOSTMEM_ERROR_INVALID,
- * %HOSTMEM_ERROR_UNSUPPORTED or %HOSTMEM_ERROR_SYSTEM, and nothing is locked
- */
-gboolean hm_backend_lock(HostmemBackend *self, GError **error);
-/** The same of a part that is mapped anew. */
-gboolean hm_backend_lock_range(HostmemBackend *self, const HmRange *range,
                                GError **error);
 
 /* hostmem-need.c */

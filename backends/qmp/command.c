@@ -94,6 +94,12 @@ static const HmQmpType type_policy = {
                                     "interleave", NULL},
 };
 
+static const HmQmpType type_mem_lock = {
+    .kind = HM_QMP_ENUM,
+    .name = "HostMemLock",
+    .values = (const char *const[]){"off", "on", "on-fault", NULL},
+};
+
 static const HmQmpType type_int_list = ARRAY_OF(hm_qmp_type_int);
 static const HmQmpType type_str_list = ARRAY_OF(hm_qmp_type_str);
 
@@ -146,7 +152,9 @@ static const HmQmpType type_memdev = OBJECT(
     {"host-nodes", &type_int_list}, {"policy", &type_policy},
     {"page-size", &hm_qmp_type_int}, {"backed-size", &hm_qmp_type_int},
     {"populated-size", &hm_qmp_type_int}, {"max-size", &hm_qmp_type_int, TRUE},
-    {"export-path", &hm_qmp_type_str, TRUE},
+    {"resident-size", &hm_qmp_type_int}, {"locked-size", &hm_qmp_type_int},
+    {"mapped-size", &hm_qmp_type_int}, {"usage-age", &hm_qmp_type_int},
+    {"mem-lock", &type_mem_lock}, {"export-path", &hm_qmp_type_str, TRUE},
     {"prealloc-method", &hm_qmp_type_str, TRUE},
     {"guest-addr", &hm_qmp_type_int, TRUE},
     {"guest-node", &hm_qmp_type_int, TRUE}, {"pool", &hm_qmp_type_str, TRUE},

@@ -86,12 +86,31 @@ static void add_place(json_t *entry, HostmemBackend *backend)
     }
 }
 
+static void add_usage(json_t *entry, HostmemBackend *backend)
+{
+    HostmemBackendUsage usage;
+
+    hostmem_backend_get_usage(backend, &usage);
+    json_object_set_new(entry, "mapped-size",
+                        json_integer((json_int_t)usage.mapped));
+    json_object_set_new(entry, "backed-size",
+                        json_integer((json_int_t)usage.backed));
+    json_object_set_new(entry, "populated-size",
+                        json_integer((json_int_t)usage.populated));
+    json_object_set_new(entry, "resident-size",
+                        json_integer((json_int_t)usage.resident));
+    json_object_set_new(entry, "locked-size",
+                        json_integer((json_int_t)usage.locked));
+    json_object_set_new(
+        entry, "usage-age",
+        json_integer((json_int_t)(usage.age_us / G_USEC_PER_SEC)));
+}
+
 static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
 {
     static const char *const members[] = {
-        "id",        "type",        "size",          "merge",      "dump",
-        "prealloc",  "share",       "reserve",       "host-nodes", "policy",
-        "page-size", "backed-size", "populated-size"};
+        "id",    "type",    "size",       "merge",  "dump",      "prealloc",
+        "share", "reserve", "host-nodes", "policy", "page-size", "mem-lock"};
     static const char *const resizable_members[] = {"max-size"};
     static const char *const pool_members[] = {"pool", "pool-size"};
     json_t *entry = json_object();
@@ -99,6 +118,7 @@ static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
     const char *path;
 
     add_members(entry, object, members, G_N_ELEMENTS(members), links);
+    add_usage(entry, HOSTMEM_BACKEND(object));
     if (hostmem_backend_get_max_size(HOSTMEM_BACKEND(object))) {
         add_members(entry, object, resizable_members,
                     G_N_ELEMENTS(resizable_members), links);

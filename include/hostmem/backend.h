@@ -222,6 +222,44 @@ guint64 hostmem_backend_get_populated_huge_size(HostmemBackend *self);
  */
 guint64 hostmem_backend_get_backed_size(HostmemBackend *self);
 
+/**
+ * HostmemBackendUsage: how much of a backend is there, in bytes.
+ * @mapped: of address space; RLIMIT_MEMLOCK counts these when it is locked
+ * @backed: as hostmem_backend_get_backed_size()
+ * @populated: as hostmem_backend_get_populated_size()
+ * @resident: populated and in RAM, neither swapped out nor the zero page
+ * @locked: resident and locked ("mem-lock", or mlock(2) by whoever embeds the
+ *     library); all that is resident of huge pages of a pool, which are never
+ *     swapped out
+ * @huge: as hostmem_backend_get_populated_huge_size()
+ * @age_us: microseconds since the part of it was looked at that was looked at
+ *     longest ago
+ *
+ * Of this process: what others have mapped of the same file is theirs.
+ */
+typedef struct {
+    guint64 mapped;
+    guint64 backed;
+    guint64 populated;
+    guint64 resident;
+    guint64 locked;
+    guint64 huge;
+    gint64 age_us;
+} HostmemBackendUsage;
+
+/**
+ * hostmem_backend_get_usage: the same for who asks each second.
+ *
+ * From the page tables, as all that is said here of what is populated, but not
+ * at any cost: the first call looks at all of them, each later one at as much
+ * as it can in a twentieth of the time since the last call, and at 4 GiB at
+ * least.  So what is said of memory of up to 4 GiB is as it is now, of 1 TiB in
+ * huge pages a second old, and of 1 TiB in 4 KiB pages a minute old in parts,
+ * for one who asks each second.  @usage is all 0 before creation is complete.
+ */
+void hostmem_backend_get_usage(HostmemBackend *self,
+                               HostmemBackendUsage *usage);
+
 /** Returns: (transfer none) (nullable): where its memory comes from: "pool" */
 HostmemMemoryPool *hostmem_backend_get_pool(HostmemBackend *self);
 

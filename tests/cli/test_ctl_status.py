@@ -52,7 +52,8 @@ def test_status():
         found = tables(ctl(daemon, "status"))
         m0, m1 = found["backend"]
         assert m0[:4] == ["m0", "memory-backend-ram", "64", "MiB"], m0
-        assert m1.count("32") == 3, m1  # size, backed, populated
+        assert m1.count("32") == 4, m1  # size, backed, populated, resident
+        assert m0.count("0") == 4, m0  # backed, populated, resident, locked
         vm0, = found["device"]
         assert vm0[:3] == ["vm0", "virtio-mem", "m0"], vm0
         assert vm0[-1] == "reached", vm0

@@ -58,11 +58,16 @@ static void read_smaps(HostmemBackend *backend, HmTestSmaps *sums)
 
 static void assert_locked(HostmemBackend *backend, guint64 bytes)
 {
+    HostmemBackendUsage usage;
     HmTestSmaps sums;
 
     read_smaps(backend, &sums);
     g_assert_cmpuint(sums.resident, ==, bytes);
     g_assert_cmpuint(sums.locked, ==, bytes);
+    hostmem_backend_get_usage(backend, &usage);
+    g_assert_cmpuint(usage.mapped, ==, SIZE);
+    g_assert_cmpuint(usage.resident, ==, bytes);
+    g_assert_cmpuint(usage.locked, ==, bytes);
 }
 
 /* Kinds of memory */
@@ -160,6 +165,36 @@ static void test_on_fault_file(void)
 
     check_on_fault(shared);
     check_on_fault(private);
+}
+
+static void test_not_locked(void)
+{
+    HostmemBackend *backend = make(RAM, ",prealloc=on");
+    HostmemBackendUsage usage;
+    HmTestSmaps sums;
+
+    hm_test_read_smaps(hostmem_backend_get_host_addr(backend), SIZE, &sums);
+    hostmem_backend_get_usage(backend, &usage);
+    g_assert_cmpuint(sums.locks, ==, 0);
+    g_assert_cmpuint(usage.resident, ==, SIZE);
+    g_assert_cmpuint(usage.locked, ==, 0);
+    drop("m0");
+}
+
+/* Nobody has asked us. */
+static void test_locked_by_somebody_else(void)
+{
+    HostmemBackend *backend = make(RAM, ",prealloc=on");
+    guint8 *addr = hostmem_backend_get_host_addr(backend);
+    HostmemBackendUsage usage;
+
+    if (hm_os_mlock(addr, SIZE)) {
+        g_test_skip("not as much memory may be locked here");
+    } else {
+        hostmem_backend_get_usage(backend, &usage);
+        g_assert_cmpuint(usage.locked, ==, SIZE);
+    }
+    drop("m0");
 }
 
 /* Everywhere: a job */
@@ -316,6 +351,8 @@ int main(int argc, char **argv)
     add_kinds("/lock-claims/on-fault", test_on_fault);
     add("/lock-claims/on/file", test_on_file);
     add("/lock-claims/on-fault/file", test_on_fault_file);
+    add("/lock-claims/not-locked", test_not_locked);
+    add("/lock-claims/locked-by-somebody-else", test_locked_by_somebody_else);
     add("/lock-claims/job", test_job);
     add("/lock-claims/pool", test_pool);
     add("/lock-claims/no-fault", test_no_fault);
