@@ -9,9 +9,9 @@
  * Who discards is counted.  A snapshot that begins, or ends, lets nobody in and
  * waits for those who are in.
  *
- * Locks: owner_lock, what its owner takes (the turn of a virtio-mem), then the
+ * Locks: change_lock, what the owner takes (the turn of a virtio-mem), then the
  * lock of this file, which is innermost and never held while memory is
- * protected or saved.
+ * protected or saved.  change_lock is only tried: whoever has it may wait.
  */
 #include "backends/hostmem-snapshot.h"
 #include "util/error.h"
@@ -21,10 +21,6 @@
 #define MAX_THREADS 8
 
 struct HmShooting {
-    GMutex owner_lock;        /* guards what follows */
-    HmWithUsedFunc with_used; /* (nullable) */
-    gpointer owner;
-
     GMutex lock; /* guards what follows */
     GCond changed;
     gboolean busy;        /* a snapshot begins or goes on */
@@ -34,13 +30,15 @@ struct HmShooting {
     HmSnapshot *snapshot; /* (nullable): that goes on */
     HostmemJob *job;      /* owned (nullable): the last one */
     HostmemSnapshotReport report;
+    HmWithUsedFunc with_used; /* (nullable) */
+    gpointer owner;
+    guint askers; /* of @with_used, right now */
 };
 
 HmShooting *hm_shooting_new(void)
 {
     HmShooting *self = g_new0(HmShooting, 1);
 
-    g_mutex_init(&self->owner_lock);
     g_mutex_init(&self->lock);
     g_cond_init(&self->changed);
     return self;
@@ -48,7 +46,6 @@ HmShooting *hm_shooting_new(void)
 
 void hm_shooting_free(HmShooting *self)
 {
-    g_mutex_clear(&self->owner_lock);
     g_mutex_clear(&self->lock);
     g_cond_clear(&self->changed);
     g_free(self);
@@ -87,8 +84,11 @@ void hm_backend_set_owner(HostmemBackend *self, HmWithUsedFunc with_used,
                           gpointer owner)
 {
     HmShooting *shooting = self->shooting;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&shooting->owner_lock);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&shooting->lock);
 
+    while (shooting->askers) {
+        g_cond_wait(&shooting->changed, &shooting->lock);
+    }
     shooting->with_used = with_used;
     shooting->owner = owner;
 }
@@ -229,21 +229,44 @@ static gboolean arm(const HmRangeList *used, gpointer data, GError **error)
     return ok;
 }
 
+static gboolean arm_all(HostmemBackend *self, Start *start, GError **error)
+{
+    g_autoptr(HmRangeList) all = hm_range_list_new();
+    const HmRange range = {0, self->mapping.length};
+
+    hm_range_list_add(all, &range);
+    return arm(all, start, error);
+}
+
+/* Whoever calls may have what the owner waits for, so it is asked without a
+ * lock, and says so. */
+static gboolean ask_owner(HostmemBackend *self, Start *start, GError **error)
+{
+    HmShooting *shooting = self->shooting;
+    HmWithUsedFunc with_used;
+    gpointer owner;
+    gboolean ok;
+
+    g_mutex_lock(&shooting->lock);
+    shooting->askers++;
+    with_used = shooting->with_used;
+    owner = shooting->owner;
+    g_mutex_unlock(&shooting->lock);
+    ok = with_used ? with_used(owner, arm, start, error)
+                   : arm_all(self, start, error);
+    g_mutex_lock(&shooting->lock);
+    shooting->askers--;
+    g_cond_broadcast(&shooting->changed);
+    g_mutex_unlock(&shooting->lock);
+    return ok;
+}
+
 static gboolean arm_used(HostmemBackend *self, HmSnapshot *snapshot,
                          GError **error)
 {
-    HmShooting *shooting = self->shooting;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&shooting->owner_lock);
-    g_autoptr(HmRangeList) all = NULL;
-    const HmRange range = {0, self->mapping.length};
-    Start start = {shooting, snapshot};
+    Start start = {self->shooting, snapshot};
 
-    if (shooting->with_used) {
-        return shooting->with_used(shooting->owner, arm, &start, error);
-    }
-    all = hm_range_list_new();
-    hm_range_list_add(all, &range);
-    return arm(all, &start, error);
+    return ask_owner(self, &start, error);
 }
 
 /* Whoever uses it has done so. */

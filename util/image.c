@@ -30,6 +30,8 @@ typedef struct {
     guint64 hash; /* of all before it */
 } RawHeader;
 
+G_STATIC_ASSERT(G_STRUCT_OFFSET(RawHeader, hash) == HM_IMAGE_HASHED);
+
 guint64 hm_image_hash(const void *data, gsize length)
 {
     return XXH3_64bits(data, length);
@@ -68,8 +70,7 @@ void hm_image_format_header(const HmImageInfo *info, guint8 *raw)
     };
 
     memcpy(header.magic, magic, sizeof(magic));
-    header.hash =
-        GUINT64_TO_LE(hm_image_hash(&header, G_STRUCT_OFFSET(RawHeader, hash)));
+    header.hash = GUINT64_TO_LE(hm_image_hash(&header, HM_IMAGE_HASHED));
     memset(raw, 0, HM_IMAGE_HEADER_SIZE);
     memcpy(raw, &header, sizeof(header));
 }
@@ -87,7 +88,7 @@ static gboolean check_kind(const RawHeader *header, GError **error)
                             GUINT32_FROM_LE(header->version), VERSION);
     }
     if (GUINT64_FROM_LE(header->hash) !=
-        hm_image_hash(header, G_STRUCT_OFFSET(RawHeader, hash))) {
+        hm_image_hash(header, HM_IMAGE_HASHED)) {
         return hm_set_error(error, HOSTMEM_ERROR_CHANGED,
                             "its header was altered: the checksum is wrong");
     }

@@ -19,6 +19,8 @@
 #define HM_IMAGE_BLOCK       (64 * 1024)
 #define HM_IMAGE_GRANULE     4096
 #define HM_IMAGE_ENTRY_SIZE  16
+/* Bytes of the header that its checksum, behind them, is of. */
+#define HM_IMAGE_HASHED 80
 /* Bytes of memory that are copied in one go, at most. */
 #define HM_IMAGE_STEP (2 * 1024 * 1024)
 

@@ -29,7 +29,7 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
 {
     const GOptionEntry entries[] = {
         {"threads", 't', 0, G_OPTION_ARG_STRING, &words->threads,
-         "Thread counts [1 and all CPUs; against QEMU: 2]", "N[,N]..."},
+         "Thread counts [1 and all CPUs; with a word: 2]", "N[,N]..."},
         {"runs", 'n', 0, G_OPTION_ARG_STRING, &words->runs,
          "Runs of each measurement [3; with --full: 5]", "N"},
         {"size", 's', 0, G_OPTION_ARG_STRING, &words->size,
@@ -61,7 +61,7 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
         {NULL},
     };
     GOptionContext *context =
-        g_option_context_new("[compare|plug|unplug|pool]");
+        g_option_context_new("[compare|plug|unplug|pool|snapshot]");
 
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
@@ -70,7 +70,9 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
                  "of memory by\neach method.  With \"compare\", measure "
                  "hostmemd against QEMU; with \"plug\" or\n\"unplug\", "
                  "virtio-mem against QEMU's; with \"pool\", memory that is "
-                 "ready against\nthe kernel and QEMU.");
+                 "ready against\nthe kernel and QEMU; with \"snapshot\", "
+                 "memory that is saved while threads write\nto it against "
+                 "stopping them.");
     g_option_context_set_description(
         context, "The exit status is 0, or 1 after an error.  What this host "
                  "cannot do is left\nout, and the reason said.");
@@ -138,7 +140,7 @@ static gboolean parse_threads(BenchOptions *self, const char *text,
         g_array_append_val(self->threads, n);
     }
     if (self->mode != BENCH_GRID && self->threads->len != 1) {
-        return refuse(error, "--threads: against QEMU, it takes one number");
+        return refuse(error, "--threads: with a word, it takes one number");
     }
     return self->threads->len || refuse(error, "--threads: no number is given");
 }
@@ -162,7 +164,7 @@ static gboolean find_mode(BenchOptions *self, const char *word)
     static const char *const words[] = {
         [BENCH_GRID] = "",     [BENCH_COMPARE] = "compare",
         [BENCH_PLUG] = "plug", [BENCH_UNPLUG] = "unplug",
-        [BENCH_POOL] = "pool",
+        [BENCH_POOL] = "pool", [BENCH_SNAPSHOT] = "snapshot",
     };
 
     for (guint i = BENCH_GRID + 1; i < G_N_ELEMENTS(words); i++) {

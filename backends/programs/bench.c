@@ -58,6 +58,8 @@ static BenchReport *measure_in_mode(const BenchOptions *options)
         return bench_plug_run(options);
     case BENCH_POOL:
         return bench_pool_run(options);
+    case BENCH_SNAPSHOT:
+        return bench_snapshot_run(options);
     default:
         return bench_grid_run(options);
     }

@@ -7,10 +7,10 @@
  * hostmem-bench: what populating memory costs on this host.
  *
  * What the files tell each other, in the order of the work: options, what the
- * host is, memory to measure on, methods to measure, four ways to use them
- * (the grid, the comparison, virtio-mem, pools), and a report that knows
- * nothing of them. Main thread, except where said.  Times are nanoseconds,
- * sizes bytes, rates GiB/s.
+ * host is, memory to measure on, methods to measure, five ways to use them
+ * (the grid, the comparison, virtio-mem, pools, snapshots), and a report that
+ * knows nothing of them. Main thread, except where said.  Times are
+ * nanoseconds, sizes bytes, rates GiB/s.
  */
 
 #define BENCH_MIB       (G_GUINT64_CONSTANT(1) << 20)
@@ -32,7 +32,8 @@ typedef enum {
     BENCH_COMPARE, /* whole processes with QEMU */
     BENCH_PLUG,    /* a virtio-mem with QEMU's */
     BENCH_UNPLUG,
-    BENCH_POOL, /* memory that is ready, with the kernel and QEMU */
+    BENCH_POOL,     /* memory that is ready, with the kernel and QEMU */
+    BENCH_SNAPSHOT, /* memory that is saved while it is written to */
 } BenchMode;
 
 typedef struct {
@@ -449,7 +450,7 @@ gboolean bench_peer_send(BenchPeer *self, const char *line, GError **error);
 gboolean bench_peer_receive(BenchPeer *self, char *line, GError **error);
 #define BENCH_PEER_LINE 1024
 
-/* What there is to do; (transfer full) each: bench-{grid,compare,plug,pool}.c
+/* What there is to do; (transfer full) each: bench-*.c
  */
 
 BenchReport *bench_grid_run(const BenchOptions *options);
@@ -457,3 +458,4 @@ BenchReport *bench_compare_run(const BenchOptions *options);
 /** For BENCH_PLUG and BENCH_UNPLUG. */
 BenchReport *bench_plug_run(const BenchOptions *options);
 BenchReport *bench_pool_run(const BenchOptions *options);
+BenchReport *bench_snapshot_run(const BenchOptions *options);

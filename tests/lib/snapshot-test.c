@@ -28,13 +28,23 @@ static guint64 word_of(guint64 generation, gsize page)
     return generation << 24 | page;
 }
 
-/* Whoever copies the page at the same time is held up by the kernel, of which
- * ThreadSanitizer knows nothing. */
+/* To write waits for who copies the page, of which ThreadSanitizer knows
+ * nothing. */
 __attribute__((no_sanitize("thread"))) static void
 write_page(volatile guint64 *words, guint64 value)
 {
     for (gsize i = 0; i < WORDS; i++) {
         words[i] = value;
+    }
+}
+
+__attribute__((no_sanitize("thread"))) void
+hm_test_set_memory(void *addr, guint8 value, gsize length)
+{
+    volatile guint8 *bytes = addr;
+
+    for (gsize i = 0; i < length; i++) {
+        bytes[i] = value;
     }
 }
 

@@ -32,5 +32,9 @@ void hm_test_writer_free(HmTestWriter *self);
 void hm_test_writer_assert_moment(HmTestWriter *self, const void *image,
                                   guint64 earliest, guint64 latest);
 
+/** Fill memory that may be saved at the same time: a race only for who does not
+ * know that the kernel holds us up. */
+void hm_test_set_memory(void *addr, guint8 value, gsize length);
+
 /** (nullable): why memory cannot be write-protected here; for a skip. */
 const char *hm_test_no_write_protect(void);

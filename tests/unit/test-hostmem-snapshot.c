@@ -8,6 +8,7 @@
 #include "image-test.h"
 #include "object-test.h"
 #include "os-fake.h"
+#include "snapshot-test.h"
 #include "util/autofd.h"
 #include "util/size.h"
 
@@ -290,7 +291,8 @@ static void test_disk_full(void)
     hm_test_fill(backend);
     job = hostmem_backend_snapshot(backend, path, NULL, &error);
     g_assert_no_error(error);
-    memset(addr_of(backend), 9, HM_TEST_IMAGE_SIZE); /* nobody waits for ever */
+    /* nobody waits for ever */
+    hm_test_set_memory(addr_of(backend), 9, HM_TEST_IMAGE_SIZE);
     error = wait_for(job);
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_SPACE);
     g_assert_cmpint(g_access(path, F_OK), ==, -1);

@@ -164,7 +164,7 @@ static void test_moment(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
  * copies. */
 static void check_before_and_after(Fixture *fixture)
 {
-    volatile guint8 *addr = fixture->mapping.addr;
+    guint8 *addr = fixture->mapping.addr;
     HmSnapshotStats stats;
     HmSnapshot *snapshot;
     guint8 *image;
@@ -174,7 +174,7 @@ static void check_before_and_after(Fixture *fixture)
     }
     snapshot = start(fixture);
     for (gsize at = 0; at < SIZE; at += SIZE / 4) {
-        addr[at] = 2;
+        hm_test_set_memory(addr + at, 2, 1);
     }
     hm_snapshot_get_stats(snapshot, &stats);
     g_assert_cmpuint(stats.faults, >, 0);
@@ -264,7 +264,7 @@ static void test_huge_pages_stay(Fixture *fixture,
         return;
     }
     snapshot = start(fixture);
-    fixture->mapping.addr[3 * HM_MIB] = 2;
+    hm_test_set_memory(fixture->mapping.addr + 3 * HM_MIB, 2, 1);
     assert_huge(fixture);
     run(snapshot);
     hm_snapshot_get_stats(snapshot, &stats);
@@ -325,7 +325,7 @@ static void test_some_ranges(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_assert_no_error(error);
     hm_snapshot_arm(snapshot, ranges, &error);
     g_assert_no_error(error);
-    memset(fixture->mapping.addr, 8, 8 * HM_MIB);
+    hm_test_set_memory(fixture->mapping.addr, 8, 8 * HM_MIB);
     run(snapshot);
     hm_snapshot_get_stats(snapshot, &stats);
     g_assert_cmpuint(stats.faults, ==, 0);

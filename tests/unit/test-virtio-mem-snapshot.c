@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/snapshot.h>
-#include <string.h>
 #include "object-test.h"
 #include "os-fake.h"
 #include "snapshot-test.h"
@@ -36,11 +35,11 @@ static void tear_down(Fixture *f)
     g_free(f->path);
 }
 
-static void fill_block(Fixture *f, guint block, int value)
+static void fill_block(Fixture *f, guint block, guint8 value)
 {
     guint8 *addr = hostmem_backend_get_host_addr(f->memdev);
 
-    memset(addr + block * BLOCK, value, BLOCK);
+    hm_test_set_memory(addr + block * BLOCK, value, BLOCK);
 }
 
 static void plug(Fixture *f, gint first, guint16 n)
