@@ -203,10 +203,14 @@ static gboolean on_sigint(gpointer data)
 
 static void wait_for_answer(Wait *self)
 {
+    struct sigaction old;
+
     g_unix_fd_add(self->fd, G_IO_IN | G_IO_HUP, on_answer, self);
     g_timeout_add_seconds(self->seconds, on_timeout, self);
     g_unix_signal_add(SIGTERM, on_sigterm, self);
-    g_unix_signal_add(SIGHUP, on_sigterm, self);
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        g_unix_signal_add(SIGHUP, on_sigterm, self);
+    }
     g_unix_signal_add(SIGINT, on_sigint, self);
     g_main_loop_run(self->loop);
 }

@@ -25,10 +25,21 @@ static void read_free(gpointer data)
     g_free(self);
 }
 
+/* What GLib has reset since: nohup(1) means the child as well. */
+static gboolean ignores_hangup(void)
+{
+    struct sigaction now;
+
+    return sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 /* When we are killed it puts things in order, and goes. */
-static void die_with_parent(G_GNUC_UNUSED gpointer data)
+static void set_up(gpointer ignores_hangup)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (ignores_hangup) {
+        signal(SIGHUP, SIG_IGN);
+    }
 }
 
 static void on_cancelled(G_GNUC_UNUSED GCancellable *cancellable, gpointer data)
@@ -81,8 +92,8 @@ static GSubprocess *spawn(const HmOptions *options, GError **error)
         G_SUBPROCESS_FLAGS_STDERR_PIPE);
     g_autofree char *seconds = g_strdup_printf("%u", options->libvirt_timeout);
 
-    g_subprocess_launcher_set_child_setup(launcher, die_with_parent, NULL,
-                                          NULL);
+    g_subprocess_launcher_set_child_setup(
+        launcher, set_up, GINT_TO_POINTER(ignores_hangup()), NULL);
     g_subprocess_launcher_unsetenv(launcher, "NOTIFY_SOCKET");
     return g_subprocess_launcher_spawn(launcher, error, SELF, HM_CONVERT_OPTION,
                                        options->libvirt_xml, "-libvirt-timeout",

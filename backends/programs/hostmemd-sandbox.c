@@ -114,10 +114,29 @@ static int remove_one(const char *path, G_GNUC_UNUSED const struct stat *info,
     return 0;
 }
 
+/* Whoever could write there shall not make root remove what is elsewhere. */
+static void remove_root(const char *root)
+{
+    uid_t self = geteuid();
+    struct stat info;
+
+    if (lstat(root, &info) != 0) {
+        return;
+    }
+    if (info.st_uid != self && seteuid(info.st_uid) != 0) {
+        rmdir(root); /* the worker could not become nobody, either */
+        return;
+    }
+    nftw(root, remove_one, MAX_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    if (seteuid(self) != 0) {
+        g_warning("cannot be user %u again", (guint)self);
+    }
+}
+
 void hm_sandbox_free(HmSandbox *self)
 {
     if (self->root) {
-        nftw(self->root, remove_one, MAX_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        remove_root(self->root);
     }
     g_ptr_array_unref(self->huge_mounts);
     g_free(self->root);
@@ -126,23 +145,33 @@ void hm_sandbox_free(HmSandbox *self)
 
 /* Going inside */
 
-static gboolean mount_huge_pages(const HmSandbox *self, GString *conf,
-                                 GError **error)
+static gboolean mount_huge_pages_of(const HmHugeMount *huge)
 {
+    g_autofree char *options =
+        g_strdup_printf("pagesize=%" G_GUINT64_FORMAT ",uid=%d,size=0",
+                        huge->page_size, NOBODY);
+
+    return mkdir(huge->inside, 0700) == 0 &&
+           mount("hostmem", huge->inside, "hugetlbfs", MS_NOSUID | MS_NODEV,
+                 options) == 0;
+}
+
+/* (transfer full): the line of the configuration that names them. */
+static char *mount_huge_pages(const HmSandbox *self)
+{
+    GString *line = g_string_new("hugetlbfs_mount = [ ");
+    const char *separator = "";
+
     for (guint i = 0; i < self->huge_mounts->len; i++) {
         const HmHugeMount *huge = self->huge_mounts->pdata[i];
-        g_autofree char *options =
-            g_strdup_printf("pagesize=%" G_GUINT64_FORMAT ",uid=%d,size=0",
-                            huge->page_size, NOBODY);
 
-        if (mkdir(huge->inside, 0700) != 0 ||
-            mount("hostmem", huge->inside, "hugetlbfs", MS_NOSUID | MS_NODEV,
-                  options) != 0) {
-            return fail(error, huge->inside);
+        if (mount_huge_pages_of(huge)) {
+            g_string_append_printf(line, "%s\"%s\"", separator, huge->inside);
+            separator = ", ";
         }
-        g_string_append_printf(conf, "%s\"%s\"", i ? ", " : "", huge->inside);
     }
-    return TRUE;
+    g_string_append(line, " ]\n");
+    return g_string_free(line, FALSE);
 }
 
 /* The driver's configuration names what has huge pages. */
@@ -177,19 +206,16 @@ static void show_kvm(const HmSandbox *self)
 static gboolean fill_root(HmSandbox *self, GError **error)
 {
     g_autofree char *options = g_strdup_printf("mode=0755,uid=%d", NOBODY);
-    g_autoptr(GString) conf = g_string_new("hugetlbfs_mount = [ ");
+    g_autofree char *conf = NULL;
 
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("hostmem", self->root, "tmpfs", MS_NOSUID, options) != 0) {
         return fail(error, self->root);
     }
-    if (!mount_huge_pages(self, conf, error)) {
-        return FALSE;
-    }
     self->has_mounts = TRUE;
+    conf = mount_huge_pages(self);
     show_kvm(self);
-    g_string_append(conf, " ]\n");
-    return write_conf(self, conf->str, error);
+    return write_conf(self, conf, error);
 }
 
 /* Whoever may use KVM by its group still may. */
@@ -204,7 +230,8 @@ static gboolean become_nobody(GError **error)
         n = 1;
     }
     if (setgroups(n, &group) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
-        setresuid(NOBODY, NOBODY, NOBODY) != 0) {
+        setresuid(NOBODY, NOBODY, NOBODY) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return fail(error, "cannot become nobody");
     }
     return TRUE;

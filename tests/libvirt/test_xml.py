@@ -10,7 +10,7 @@ import harness
 from domainxml import (PATIENT, hostmemd, leftovers, need_libvirt,
                        print_options, private, property_of, status,
                        system_places, xml_file)
-from expect import as_nobody, succeeds
+from expect import as_nobody, succeeds, under
 from harness import MIB, need_huge_pages, run_hostmemd, scratch, wait_until
 from libvirtd import domain_xml
 
@@ -135,12 +135,10 @@ def test_file_that_is_discarded():
             "# memory_backing_dir = '/nowhere'\n"
             f'memory_backing_dir = "{folder}"\n')
         (folder / "etc").mkdir()
-        under = private(f"""
-            [ -d /etc/libvirt ] || exit 77
-            mount --bind {folder} /etc/libvirt""")
+        bound = private(f"mount --bind {folder} /etc/libvirt")
         if not pathlib.Path("/etc/libvirt").is_dir():
             harness.skip("there is no /etc/libvirt")
-        with hostmemd(xml, under=under) as daemon:
+        with hostmemd(xml, under=bound) as daemon:
             has(only(status(daemon)[0]), type="memory-backend-file",
                 size=64 * MIB, share=True)
             assert property_of(daemon, "pc.ram", "mem-path") == str(folder)
@@ -307,6 +305,19 @@ def test_standard_input():
     assert table.returncode == 0 and "pc.ram" in table.stdout, table
 
 
+def test_standard_input_in_the_background():
+    need_libvirt()
+    with scratch() as folder:
+        pidfile = folder / "pid"
+        result = run_hostmemd(
+            ["-daemonize", "-libvirt-xml", "-", "-pidfile", pidfile],
+            input=domain_xml("bg", 64 * MIB), may_leave_processes=True,
+            **PATIENT)
+        assert result.returncode == 0 and "pc.ram" in result.stdout, result
+        os.kill(int(pidfile.read_text()), 15)
+        wait_until(lambda: not pidfile.exists(), what="the end")
+
+
 def test_beside_objects_and_devices():
     xml = domain_xml("beside", 64 * MIB)
     with hostmemd(xml, "-object", "memory-backend-ram,id=m0,size=64M",
@@ -346,6 +357,16 @@ def test_a_user_without_rights():
     words = print_options(domain_xml("user", 64 * MIB, more=MEMFD),
                           under=as_nobody())
     assert len(words) == 2 and "memory-backend-memfd" in words[1], words
+
+
+def test_root_that_may_not_mount():
+    harness.need_root()
+    before = leftovers()
+    words = print_options(
+        domain_xml("root", 64 * MIB, more=MEMFD),
+        under=under("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"))
+    assert len(words) == 2 and "memory-backend-memfd" in words[1], words
+    wait_until(lambda: leftovers() <= before, what="the folder to go")
 
 
 def test_nothing_of_libvirt_stays():

@@ -12,7 +12,7 @@ import subprocess
 import harness
 from domainxml import (PATIENT, leftovers, need_libvirt, private, system_places,
                        xml_file)
-from expect import NOBODY, as_nobody, fails
+from expect import NOBODY, as_nobody, fails, under
 from harness import (MIB, Hostmemd, die_with_parent, need_root, program,
                      run_hostmemd, scratch, wait_until)
 from libvirtd import DRIVER, domain_xml
@@ -131,11 +131,11 @@ def test_huge_pages_without_a_mount():
 
 def test_huge_pages_of_a_user_without_rights():
     with scratch() as folder:
-        under = private(f"mount -t hugetlbfs -o pagesize=2M none {folder}")
+        mounted = private(f"mount -t hugetlbfs -o pagesize=2M none {folder}")
         xml_fails(domain_xml("h", 64 * MIB, more="<memoryBacking><hugepages/>"
                              "</memoryBacking>"),
                   "shown to libvirt only with CAP_SYS_ADMIN",
-                  under=under + as_nobody())
+                  under=mounted + as_nobody())
 
 
 def test_files_without_a_directory():
@@ -245,6 +245,12 @@ def test_qemu_is_run_by_nobody():
         assert (folder / "user").read_text() == f"{NOBODY}\n"
 
 
+def test_root_that_cannot_become_nobody():
+    need_root()
+    xml_fails(GOOD, "cannot become nobody", under=under(
+        "setpriv", "--bounding-set=-sys_admin,-setuid", "--inh-caps=-all"))
+
+
 def test_a_signal_meanwhile():
     need_libvirt()
     for signum in signal.SIGTERM, signal.SIGINT:
@@ -258,6 +264,18 @@ def test_a_signal_meanwhile():
             assert daemon.wait() == 1
             assert "interrupted before the memory was ready" in daemon.stderr
         wait_until(lambda: leftovers() <= before, what="the folder to go")
+
+
+def test_sighup_that_is_ignored():
+    need_libvirt()
+    with emulator(HANGS) as (xml, folder), xml_file(xml) as path, \
+            Hostmemd("-libvirt-timeout", 4, "-libvirt-xml", path, qmp=False,
+                     under=["nohup"]) as daemon:
+        wait_until((folder / "began").exists, 60, "QEMU to begin")
+        for pid in users_of(path):
+            os.kill(int(pid), signal.SIGHUP)
+        assert daemon.wait() == 1
+        assert "within 4 s" in daemon.stderr, daemon.stderr
 
 
 def test_death_meanwhile():
