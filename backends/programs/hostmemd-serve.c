@@ -391,6 +391,7 @@ static void leave(Daemon *self)
     g_clear_pointer(&self->service, hm_service_free);
     g_clear_pointer(&self->run, hm_run_free);
     cancel_creations(self);
+    hm_store_unfollow(self->store);
     if (self->server) {
         hostmem_qmp_server_shutdown(self->server, shutdown_reason(self));
     }

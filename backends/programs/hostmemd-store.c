@@ -67,8 +67,6 @@ HmStore *hm_store_new(HostmemRegistry *registry, GPtrArray *inherited,
 
 void hm_store_free(HmStore *self)
 {
-    g_clear_signal_handler(&self->handler, self->registry);
-    g_clear_handle_id(&self->retry, g_source_remove);
     g_ptr_array_unref(self->found);
     g_hash_table_unref(self->names);
     g_free(self);
@@ -307,14 +305,18 @@ void hm_store_follow(HmStore *self)
 
 /* The end */
 
-void hm_store_leave(HmStore *self)
+void hm_store_unfollow(HmStore *self)
 {
-    if (!self->is_there) {
-        return;
-    }
     g_clear_signal_handler(&self->handler, self->registry);
     g_clear_handle_id(&self->retry, g_source_remove);
-    hostmem_registry_leave_behind(self->registry);
+}
+
+void hm_store_leave(HmStore *self)
+{
+    if (self->is_there) {
+        hm_store_unfollow(self);
+        hostmem_registry_leave_behind(self->registry);
+    }
 }
 
 void hm_store_empty(HmStore *self)
@@ -325,8 +327,6 @@ void hm_store_empty(HmStore *self)
     if (!self->is_there) {
         return;
     }
-    g_clear_signal_handler(&self->handler, self->registry);
-    g_clear_handle_id(&self->retry, g_source_remove);
     g_hash_table_iter_init(&iter, self->names);
     while (g_hash_table_iter_next(&iter, &name, NULL)) {
         hm_notify_remove_fd(name);

@@ -218,6 +218,8 @@ void hm_store_follow(HmStore *self);
 /** The next process goes on with it: nothing more is stored, nothing of it is
  * given back. */
 void hm_store_leave(HmStore *self);
+/** Nothing more is stored; before the registry goes. */
+void hm_store_unfollow(HmStore *self);
 /** There is no next process: nothing is kept any more. */
 void hm_store_empty(HmStore *self);
 
