@@ -102,16 +102,17 @@ static gboolean remove_object(const Peer *peer, const char *id, GError **error)
 
 /* The backend of a domain */
 
-/* (transfer full): where a backend has its file; NULL without an error when
- * there is none of that id. */
-static char *find_file(const Peer *peer, const char *id, GError **error)
+/* (transfer full): "export-path" of a backend; NULL without an error when there
+ * is none of that id, or it has none.  It is a name alone when its file was not
+ * found where hostmemd had put it before a restart. */
+static char *find_name(const Peer *peer, const char *id, GError **error)
 {
     g_autofree char *path = g_strconcat("/objects/", id, NULL);
     GError *why = NULL;
     json_auto_t *answer = call(
         peer, "qom-get",
         json_pack("{s:s,s:s}", "path", path, "property", "export-path"), &why);
-    const char *file = answer ? json_string_value(answer) : NULL;
+    const char *name = answer ? json_string_value(answer) : NULL;
 
     if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
         g_error_free(why);
@@ -121,12 +122,14 @@ static char *find_file(const Peer *peer, const char *id, GError **error)
         g_propagate_error(error, why);
         return NULL;
     }
-    if (!file || file[0] != '/') {
-        hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                    "backend '%s' has no 'export-path'", id);
-        return NULL;
-    }
-    return g_strdup(file);
+    return name && *name ? g_strdup(name) : NULL;
+}
+
+static gboolean is_gone(const char *name)
+{
+    struct stat st;
+
+    return name[0] != '/' || lstat(name, &st) < 0;
 }
 
 /* (element-type utf8) (transfer full): a file for each block, or none at all;
@@ -140,7 +143,7 @@ static GPtrArray *find_all_own(const Peer *peer, GPtrArray *blocks,
 
     for (guint i = 0; i < blocks->len; i++) {
         const HookBlock *block = g_ptr_array_index(blocks, i);
-        char *file = find_file(peer, block->own_id, &why);
+        char *file = find_name(peer, block->own_id, &why);
 
         if (why) {
             g_propagate_error(error, why);
@@ -200,8 +203,9 @@ static const char *choose_pool(const Peer *peer, const json_t *pools,
     }
     if (!found) {
         hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
-                    "hostmemd has neither a backend '%s' nor a pool, of those "
-                    "that --pool names, with segments of %" G_GUINT64_FORMAT
+                    "hostmemd has neither a backend '%s' with an "
+                    "export-path nor a pool, of those of --pool, with segments "
+                    "of %" G_GUINT64_FORMAT
                     " MiB in pages of %" G_GUINT64_FORMAT " KiB",
                     block->own_id, (block->size + (1 << 20) - 1) >> 20,
                     page_size >> 10);
@@ -294,24 +298,29 @@ static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
 
 /* Before the start */
 
-static gboolean is_gone(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) < 0;
-}
-
 /* What is there is ours when it is no more where it came from, or has the name
  * of a backend of this domain. */
 static gboolean is_ours(const Peer *peer, const char *file,
                         const HookBlock *block, GError **error)
 {
-    g_autofree char *lent = file ? NULL : find_file(peer, block->id, NULL);
+    g_autofree char *lent = file ? NULL : find_name(peer, block->id, NULL);
 
     return (file ? is_gone(file) : g_strcmp0(lent, block->path) == 0) ||
            hook_refuse(error, HOSTMEM_ERROR_EXISTS,
                        "%s is there already, and not of this domain",
                        block->path);
+}
+
+static gboolean move(const char *file, HookBlock *block, const HookOwner *owner,
+                     GError **error)
+{
+    if (file[0] != '/') {
+        return hook_refuse(
+            error, HOSTMEM_ERROR_NOT_FOUND,
+            "the memory of backend '%s' is where nobody finds it",
+            block->own_id);
+    }
+    return hook_place_move(block, file, owner, error);
 }
 
 static gboolean place(const Peer *peer, const json_t *pools, const char *file,
@@ -330,7 +339,7 @@ static gboolean place(const Peer *peer, const json_t *pools, const char *file,
         g_propagate_error(error, why);
         return FALSE;
     }
-    return file ? hook_place_move(block, file, &owner, error)
+    return file ? move(file, block, &owner, error)
                 : borrow(peer, pools, block, &owner, error);
 }
 
@@ -408,7 +417,7 @@ void hook_memory_undo(const HookOptions *options, GPtrArray *blocks)
 static gboolean release_own(const Peer *peer, const HookBlock *block,
                             GError **error)
 {
-    g_autofree char *file = find_file(peer, block->own_id, NULL);
+    g_autofree char *file = find_name(peer, block->own_id, NULL);
 
     return !file || !is_gone(file) || remove_object(peer, block->own_id, error);
 }

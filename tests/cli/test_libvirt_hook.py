@@ -12,6 +12,7 @@ import threading
 import harness
 from harness import MIB, Hostmemd
 from hook import OWNER, SHARED_FILE, domain_xml, places
+from keeper import Keeper
 
 SIZE = 8 * MIB
 TWO_CELLS = SHARED_FILE + """<cpu><numa>
@@ -265,8 +266,9 @@ def test_short_pool_and_no_room_for_more():
 
 def test_memory_that_is_not_ready_in_time_is_given_up():
     """The pool is empty, and the host slow."""
-    size = 256 * MIB
-    with harness.SlowHost(2) as slow, places() as hook, Hostmemd(
+    size = 1024 * MIB
+    harness.need_memory(4 * size)
+    with harness.SlowHost(1) as slow, places() as hook, Hostmemd(
             "-export-dir", hook.base,
             *pool(hook.base, "prealloc-async=on", segment=size),
             cgroup=slow) as daemon:
@@ -274,6 +276,37 @@ def test_memory_that_is_not_ready_in_time_is_given_up():
         starts_without(hook, domain_xml(size=size), "no answer in time",
                        options=["--pool", "p0"], timeout=3)
         harness.wait_until(lambda: not ids(daemon), what="the cancelling")
+
+
+# over a restart of hostmemd
+
+def test_domain_keeps_its_memory_over_a_restart():
+    for kill in True, False:
+        with places() as hook, Keeper() as boss:
+            args = ("-export-dir", hook.base, *pool(hook.base), *backend("vm8"))
+            with boss.run(*args) as daemon:
+                boss.settle("p0", "p0", "vm8")
+                hook.address = f"unix:{daemon.socket}"
+                assert hook.prepare(domain_xml(), "--pool", "p0") == ""
+                assert hook.prepare(domain_xml("vm8", id=2), name="vm8") == ""
+                for path in "1-vm7/pc.ram", "2-vm8/pc.ram":
+                    (hook.base / path).write_bytes(b"x" * SIZE)
+                boss.settle("p0", "p0", "vm8")
+                (daemon.process.kill if kill else daemon.process.terminate)()
+                daemon.wait()
+            with boss.run() as daemon:
+                boss.settle("p0", "p0", "vm8")
+                hook.address = f"unix:{daemon.socket}"
+                for path in "1-vm7/pc.ram", "2-vm8/pc.ram":
+                    assert (hook.base / path).read_bytes() == b"x" * SIZE
+                assert status(daemon)["lent-size"] == SIZE
+                assert hook.release() == ""
+                assert hook.release(domain_xml("vm8", id=None),
+                                    name="vm8") == ""
+                harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+                assert ids(daemon) == []
+                daemon.qmp.execute("quit")
+                assert daemon.wait() == 0
 
 
 # huge pages
@@ -398,13 +431,14 @@ def test_no_hostmemd():
 
 def test_hostmemd_without_memory_for_it():
     with ready(*backend("vm8")) as (hook, _):
-        starts_without(hook, domain_xml(), "neither a backend 'vm7' nor")
+        starts_without(hook, domain_xml(), "neither a backend 'vm7' with")
 
 
 def test_backend_without_a_name():
     with ready("-object", "memory-backend-ram,id=vm7,size=8M,share=on") \
             as (hook, daemon):
-        starts_without(hook, domain_xml(), "'vm7' has no 'export-path'")
+        starts_without(hook, domain_xml(), "'vm7' with an export-path")
+        hook.release()
         assert ids(daemon) == ["vm7"]
 
 

@@ -2,6 +2,7 @@
 """hostmem-libvirt-hook as libvirt runs it, without a libvirt."""
 
 import contextlib
+import os
 import pathlib
 import subprocess
 import time
@@ -76,4 +77,9 @@ def places():
         folder.chmod(0o755)
         hook = Hook(folder)
         hook.base.mkdir(parents=True)
-        yield hook
+        try:
+            yield hook
+        finally:
+            # What a hostmemd has left for the next one.
+            while os.path.ismount(hook.base):
+                subprocess.run(["umount", "-l", hook.base], check=True)
