@@ -355,6 +355,22 @@ static gboolean map_again(const Resize *self)
            set_properties(self, &range, NULL);
 }
 
+/*
+ * A hole gives back pages of a pool, but not the reservation of those that were
+ * never touched: that goes with the page that has taken its place.
+ */
+static void take_reserved(const Resize *self)
+{
+    HostmemBackend *backend = self->backend;
+    const HmBacking *backing = &backend->backing;
+
+    if (hm_backend_takes_huge_pages(backend) && backing->shared &&
+        backing->sealed) {
+        hm_os_allocate(backing->fd, backing->offset + self->length,
+                       self->old_length - self->length);
+    }
+}
+
 static gboolean cut(const Resize *self, GError **error)
 {
     HostmemBackend *backend = self->backend;
@@ -363,6 +379,7 @@ static gboolean cut(const Resize *self, GError **error)
     if (!hm_mapping_shrink(&backend->mapping, self->length, error)) {
         return FALSE;
     }
+    take_reserved(self);
     if (hm_backing_shrink(&backend->backing, self->length, self->what, &why)) {
         return TRUE;
     }

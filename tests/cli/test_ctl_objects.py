@@ -174,6 +174,15 @@ def test_set():
         assert ctl(daemon, "get", "m0", "dump") == "off\n"
 
 
+def test_set_a_size():
+    with Hostmemd("-object", RAM + ",max-size=1G") as daemon:
+        ctl(daemon, "set", "m0", "size", "128M")
+        assert re.search("m0 +memory-backend-ram +128 MiB +1 GiB",
+                         ctl(daemon, "status"))
+        ctl_fails(daemon, "set", "m0", "size", "2G",
+                  phrases=["'max-size' is 1 GiB"])
+
+
 def test_set_refused():
     with Hostmemd("-object", RAM) as daemon:
         for args, phrase in ((["m0", "dump", "maybe"], "'on' or 'off'"),

@@ -538,6 +538,24 @@ static void test_readers_and_changes(void)
     }
 }
 
+/* Of memory that may change its size. */
+static void test_a_region_keeps_what_it_needs(void)
+{
+    g_autoptr(HostmemGuestMemory) memory = hostmem_guest_memory_new();
+    g_autoptr(HostmemBackend) ram =
+        hm_test_make("memory-backend-ram,id=m0,size=64K,max-size=1M");
+    GError *error = NULL;
+
+    add(memory, BASE, ram, PAGE, PAGE, NULL);
+    hm_test_assert_set(ram, "size", "1M");
+    hm_test_assert_set(ram, "size", "8K");
+    g_assert_false(
+        hostmem_object_set(HOSTMEM_OBJECT(ram), "size", "4K", NULL, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_BUSY, "8 KiB of it are in use");
+    remove_region(memory, BASE);
+    hm_test_assert_set(ram, "size", "4K");
+}
+
 static const HmTest tests[] = {
     {"/guest-memory/lookup", test_lookup},
     {"/guest-memory/lookup-among-many", test_lookup_among_many},
@@ -559,6 +577,8 @@ static const HmTest tests[] = {
      test_remove_in_a_callback_of_a_source_that_goes},
     {"/guest-memory/remove-waits-for-readers", test_remove_waits_for_readers},
     {"/guest-memory/readers-and-changes", test_readers_and_changes},
+    {"/guest-memory/a-region-keeps-what-it-needs",
+     test_a_region_keeps_what_it_needs},
 };
 
 int main(int argc, char **argv)
