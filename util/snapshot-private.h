@@ -30,7 +30,9 @@ struct HmSnapshot {
     guint64 stored; /* atomic: bytes in the image */
     guint64 faults; /* atomic */
     gint64 arm_us;
-    gboolean only_mapped;      /* what has no page table entry is zero */
+    gboolean by_file;     /* read from the file what may not be there */
+    HmRangeList *huge;    /* (nullable): that huge pages of a file mapped */
+    gboolean only_mapped; /* what has no page table entry is zero */
     GCancellable *cancellable; /* (nullable); of run */
     gint ended;                /* atomic: nothing more is saved */
 

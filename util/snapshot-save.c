@@ -157,9 +157,46 @@ static gboolean make_readable(HmSnapshot *self, const HmRange *range)
     return FALSE;
 }
 
+/* To read a hole of a mapped pool's file takes a page of the pool; to read the
+ * file does not. */
+static gboolean take_from_file(HmSnapshot *self, const HmRange *range,
+                               HmImageCopy *copy)
+{
+    const HmBacking *backing = self->options.backing;
+    g_autofree guint8 *data = g_malloc(range->length);
+    guint64 offset = backing->offset + range->offset;
+    guint64 length = range->length;
+    GError *error = NULL;
+    int fd = backing->fd;
+    gssize got;
+
+    if (backing->parts) {
+        fd = hm_backing_parts_find(backing->parts, backing->n_parts, offset,
+                                   &length, &offset);
+    }
+    got = hm_os_read_at(fd, data, length, offset);
+    if (got < 0 || (guint64)got < range->length) {
+        hm_set_error(&error, HOSTMEM_ERROR_CHANGED,
+                     "cannot read 0x%" G_GINT64_MODIFIER
+                     "x bytes at offset 0x%" G_GINT64_MODIFIER "x: %s",
+                     range->length, range->offset,
+                     got < 0 ? g_strerror((int)-got) : "the file was cut");
+        hm_snapshot_fail(self, error);
+        return FALSE;
+    }
+    hm_image_copy_take(copy, data, range->offset, range->length);
+    return TRUE;
+}
+
 static gboolean take(HmSnapshot *self, const HmRange *range, HmImageCopy *copy)
 {
-    if (hm_snapshot_has_ended(self) || !make_readable(self, range)) {
+    if (hm_snapshot_has_ended(self)) {
+        return FALSE;
+    }
+    if (self->by_file) {
+        return take_from_file(self, range, copy);
+    }
+    if (!make_readable(self, range)) {
         return FALSE;
     }
     hm_image_copy_take(copy, self->options.addr + range->offset, range->offset,

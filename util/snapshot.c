@@ -29,6 +29,7 @@
  * Locks: one, innermost.  States are claimed without it, and become SAVED
  * under it, for those who wait for that.
  */
+#include <errno.h>
 #include <string.h>
 #include "util/align.h"
 #include "util/error.h"
@@ -138,6 +139,7 @@ void hm_snapshot_free(HmSnapshot *self)
     free_copies(&self->filled);
     free_copies(&self->empty);
     g_ptr_array_unref(self->servers);
+    g_clear_pointer(&self->huge, g_array_unref);
     g_clear_error(&self->error);
     g_mutex_clear(&self->lock);
     g_cond_clear(&self->changed);
@@ -157,6 +159,40 @@ void hm_snapshot_fail(HmSnapshot *self, GError *error)
     g_cond_broadcast(&self->changed);
     g_mutex_unlock(&self->lock);
     hm_write_protect_end(&self->protect);
+}
+
+/* Huge pages */
+
+/* To protect pages of a file splits what maps them, though not the pages. */
+static void note_huge(HmSnapshot *self)
+{
+    const HmBacking *backing = self->options.backing;
+
+    if (backing->kind == HM_MEM_SHMEM && hm_hostcaps_get()->collapse) {
+        self->huge = hm_range_list_new();
+        hm_os_huge_ranges(self->options.addr, backing->length, self->huge);
+    }
+}
+
+/* Best effort, and some at a time: whoever faults has to wait for it. */
+static void collapse_range(HmSnapshot *self, const HmRange *range)
+{
+    const gsize huge = hm_hostcaps_get()->thp_size;
+    guint8 *addr = self->options.addr + range->offset;
+
+    for (guint64 at = 0; at < range->length; at += huge) {
+        if (hm_os_advise(addr + at, MIN(huge, range->length - at),
+                         MADV_COLLAPSE) == -EINVAL) {
+            return;
+        }
+    }
+}
+
+static void map_huge_again(HmSnapshot *self)
+{
+    for (guint i = 0; self->huge && i < self->huge->len; i++) {
+        collapse_range(self, hm_range_list_get(self->huge, i));
+    }
 }
 
 /* Arming */
@@ -249,6 +285,7 @@ gboolean hm_snapshot_arm(HmSnapshot *self, const HmRangeList *ranges,
     g_autoptr(HmRangeList) units = widen(self, ranges);
     const gint64 began = hm_os_now();
 
+    note_huge(self);
     mark(self, units);
     if (!hm_write_protect_arm(&self->protect, units, self->options.threads,
                               error)) {
@@ -256,6 +293,8 @@ gboolean hm_snapshot_arm(HmSnapshot *self, const HmRangeList *ranges,
         return FALSE;
     }
     self->only_mapped = is_only_mapped(self);
+    self->by_file = self->options.backing->kind == HM_MEM_HUGETLB &&
+                    self->options.backing->shared && !self->only_mapped;
     if (!hm_snapshot_serve(self, error)) {
         end(self);
         return FALSE;
@@ -271,6 +310,7 @@ gboolean hm_snapshot_run(HmSnapshot *self, GCancellable *cancellable,
 {
     hm_snapshot_stream(self, cancellable);
     end(self);
+    map_huge_again(self);
     if (self->error) {
         g_propagate_error(error, g_steal_pointer(&self->error));
         return FALSE;

@@ -8,8 +8,8 @@ import pathlib
 
 import harness
 from fdclient import FdClient
-from harness import (MIB, Hostmemd, QmpError, need_program, need_root, raises,
-                     scratch, skip, wait_until)
+from harness import (MIB, Hostmemd, QmpError, need_huge_pages, need_program,
+                     need_root, raises, scratch, skip, wait_until)
 
 SIZE = 64 * MIB
 PAGE = mmap.PAGESIZE
@@ -84,6 +84,30 @@ def test_round():
         assert image.stat().st_blocks * 512 < SIZE / 4
         assert image.stat().st_mode & 0o777 == 0o600
         assert os.listdir(folder) == ["image"]
+
+
+def free_huge_pages():
+    return int(pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/"
+                            "free_hugepages").read_text())
+
+
+def test_huge_pages():
+    with need_huge_pages(2 * SIZE // (2 * MIB)), scratch() as folder, \
+            Hostmemd() as daemon:
+        add(daemon.qmp, hugetlb=True)
+        before = free_huge_pages()
+        with memory_of(daemon) as memory:
+            fill(memory)
+            snapshot(daemon.qmp, folder / "image", allow_exposed=True)
+            assert "error" not in wait_for(daemon.qmp)
+            # The second half was never touched, and still is not.
+            assert free_huge_pages() == before - SIZE // 2 // (2 * MIB)
+            content = bytes(memory)
+        with raises(QmpError, "pages of 2 MiB, and these are of 4 KiB"):
+            add(daemon.qmp, "m1", image=str(folder / "image"))
+        add(daemon.qmp, "m1", hugetlb=True, image=str(folder / "image"))
+        with memory_of(daemon, "m1") as memory:
+            assert memory[:] == content
 
 
 def test_job():

@@ -274,6 +274,55 @@ static void test_huge_pages_stay(Fixture *fixture,
     hm_snapshot_free(snapshot);
 }
 
+/* Those of a file are mapped as such again. */
+static void test_huge_pages_come_back(Fixture *fixture,
+                                      gconstpointer data G_GNUC_UNUSED)
+{
+    HmSnapshot *snapshot;
+
+    if (!can_protect()) {
+        return;
+    }
+    hm_os_advise(fixture->mapping.addr, SIZE, MADV_HUGEPAGE);
+    memset(fixture->mapping.addr, 1, SIZE);
+    hm_os_advise(fixture->mapping.addr, SIZE, MADV_COLLAPSE);
+    if (hm_os_huge(fixture->mapping.addr, SIZE) != SIZE) {
+        g_test_skip("the host makes no huge pages of a memfd");
+        return;
+    }
+    snapshot = start(fixture);
+    hm_test_set_memory(fixture->mapping.addr + 3 * HM_MIB, 2, 1);
+    run(snapshot);
+    assert_huge(fixture);
+    hm_snapshot_free(snapshot);
+}
+
+/* The kernel writes for somebody, as read(2) does. */
+static void test_system_call(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    HmSnapshot *snapshot;
+    guint8 *image;
+    int fd;
+
+    if (!can_protect()) {
+        return;
+    }
+    memset(fixture->mapping.addr, 1, SIZE);
+    snapshot = start(fixture);
+    fd = hm_os_open("/dev/zero", O_RDONLY, 0);
+    g_assert_cmpint(read(fd, fixture->mapping.addr + HM_MIB, 100000), ==,
+                    100000);
+    hm_os_close(fd);
+    run(snapshot);
+    g_assert_cmpuint(fixture->mapping.addr[HM_MIB], ==, 0);
+    image = load(fixture);
+    for (gsize at = 0; at < SIZE; at += 512) {
+        g_assert_cmpuint(image[at], ==, 1);
+    }
+    hm_os_unmap(image, SIZE);
+    hm_snapshot_free(snapshot);
+}
+
 /* What is about to be discarded is saved first, and all of it. */
 static void test_save_before_discard(Fixture *fixture,
                                      gconstpointer data G_GNUC_UNUSED)
@@ -539,6 +588,9 @@ int main(int argc, char **argv)
     ADD("holes-stay/anon", ANON, test_holes_stay);
     ADD("holes-stay/memfd", MEMFD, test_holes_stay);
     ADD("huge-pages-stay", HUGE, test_huge_pages_stay);
+    ADD("huge-pages-come-back", MEMFD, test_huge_pages_come_back);
+    ADD("system-call/anon", ANON, test_system_call);
+    ADD("system-call/memfd", MEMFD, test_system_call);
     ADD("save-before-discard/anon", ANON, test_save_before_discard);
     ADD("save-before-discard/memfd", MEMFD, test_save_before_discard);
     ADD("some-ranges", MEMFD, test_some_ranges);
