@@ -374,15 +374,23 @@ static HmPoolSegment *end_renewal(HostmemMemoryPool *self,
     return NULL;
 }
 
+/* Whoever has had it may have had the kernel pin its pages. */
+static gboolean may_come_back(const HostmemMemoryPool *self,
+                              const HmPoolSegment *segment)
+{
+    return self->reuse || !segment->exposed;
+}
+
 static gboolean renew(HostmemMemoryPool *self, HmPoolSegment *segment)
 {
     g_autoptr(GError) why = NULL;
     g_autoptr(HmPoolSegment) useless = NULL;
-    gboolean ok = hm_pool_segment_renew(segment, self->cancellable, &why);
+    gboolean ok = may_come_back(self, segment) &&
+                  hm_pool_segment_renew(segment, self->cancellable, &why);
     HmIdset *where = ok ? hm_pool_segment_find_nodes(segment) : NULL;
     gboolean low;
 
-    if (!ok) {
+    if (why) {
         log_replaced(self, why);
     }
     g_mutex_lock(&self->lock);

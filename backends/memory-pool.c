@@ -171,6 +171,14 @@ static const HmProp memory_pool_props[] = {
                        "back (0: one for each two usable CPUs)",
     },
     {
+        .name = "reuse",
+        .kind = HM_PROP_BOOL,
+        .offset = HM_PROP_FIELD(HostmemMemoryPool, reuse),
+        .def = TRUE,
+        .description = "Lend again, zeroed, what another process has had (off: "
+                       "replace it, for the other may have pinned its pages)",
+    },
+    {
         .name = "ready-size",
         .kind = HM_PROP_SIZE,
         .flags = HM_PROP_READ_ONLY,

@@ -39,6 +39,7 @@ struct _HostmemMemoryPool {
     gboolean prealloc_async;
     guint64 low_water;
     guint32 zero_threads;
+    gboolean reuse;
 
     /* what creation found; constant afterwards */
     gsize page_size;

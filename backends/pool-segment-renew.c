@@ -24,6 +24,12 @@
  * somebody else.  Two cannot be seen and are kept out by owner and mode: a
  * descriptor with O_PATH, and who may look at our own in /proc.  Root needs to
  * be trusted.
+ *
+ * Nor is a page seen that a borrower had the kernel pin, for a pipe (vmsplice),
+ * a ring (io_uring's registered buffers) or a device (VFIO, udmabuf): what has
+ * pinned it goes on with the page when the file is closed and unmapped, and the
+ * kernel tells nobody how often a page is pinned.  Against that only other
+ * pages help: "reuse=off" of the pool.
  */
 #include <errno.h>
 #include <sys/mman.h>

@@ -2,8 +2,10 @@
 """memory-pool, and backends that take their memory from one."""
 
 import contextlib
+import ctypes
 import mmap
 import os
+import struct
 
 import harness
 from fdclient import FdClient
@@ -60,6 +62,17 @@ def handed_over(daemon, name="m0"):
         finally:
             for memory in maps:
                 memory.close()
+
+
+def inodes(daemon):
+    """Of all segments, by what the daemon has open."""
+    folder, found = f"/proc/{daemon.pid}/fd", set()
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            status = os.stat(os.path.join(folder, name))
+            if status.st_size == SEGMENT:
+                found.add(status.st_ino)
+    return found
 
 
 def fill(memory, byte):
@@ -283,6 +296,56 @@ def test_held_is_never_used_again():
                     fill(part, 2)
                 assert is_filled(old[0], 1) and is_filled(old[1], 0)
         assert daemon.stderr.count("another process still has it") == 2
+
+
+def pin(fd, size):
+    """Have a pipe keep the first page of a file that is not kept otherwise."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
+                          ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE,
+                        mmap.MAP_SHARED, fd, 0)
+    pipe, end = os.pipe()
+    vector = struct.pack("NN", address, mmap.PAGESIZE)
+    taken = libc.vmsplice(end, vector, 1, 0)
+    assert taken == mmap.PAGESIZE, os.strerror(ctypes.get_errno())
+    libc.munmap(address, size)
+    os.close(end)
+    return pipe
+
+
+def test_pinned_is_never_used_again_without_reuse():
+    with Hostmemd("-object", POOL + ",reuse=off") as daemon:
+        add(daemon.qmp, SEGMENT)
+        with FdClient(daemon.socket) as client:
+            _, [fd] = client.execute("get-memory-fd", {"id": "m0"})
+        os.pwrite(fd, b"mine", 0)
+        before = os.fstat(fd).st_ino
+        pipe = pin(fd, SEGMENT)
+        os.close(fd)
+        remove(daemon.qmp)
+        await_segments(daemon.qmp, 4)
+        add(daemon.qmp, 16 * MIB)
+        with FdClient(daemon.socket) as client:
+            _, fds = client.execute("get-memory-fd", {"id": "m0"})
+        for fd in fds:
+            assert os.fstat(fd).st_ino != before
+            os.pwrite(fd, b"ours", 0)
+            os.close(fd)
+        assert os.read(pipe, 4) == b"mine"
+        os.close(pipe)
+        assert "not used again" not in daemon.stderr
+
+
+def test_what_nobody_else_has_had_is_used_again_without_reuse():
+    with Hostmemd("-object", POOL + ",reuse=off") as daemon:
+        before = inodes(daemon)
+        add(daemon.qmp, SEGMENT)
+        remove(daemon.qmp)
+        await_segments(daemon.qmp, 4)
+        assert inodes(daemon) == before
 
 
 def test_truncating_is_impossible():
