@@ -201,6 +201,19 @@ static void note_error(HmSaved *self, int err, const char *name)
     }
 }
 
+/* A process that was killed may have handed out names that its state does not
+ * know of. */
+static char *make_unused_name(HmSaved *self)
+{
+    char *name = make_name(self->keeper, self->id);
+
+    while (g_hash_table_contains(self->known, name)) {
+        g_free(name);
+        name = make_name(self->keeper, self->id);
+    }
+    return name;
+}
+
 void hm_saved_add_fd(HmSaved *self, char **name, int fd)
 {
     Descriptor descriptor = {.fd = -1};
@@ -210,7 +223,7 @@ void hm_saved_add_fd(HmSaved *self, char **name, int fd)
     g_return_if_fail(self->keeper && fd >= 0);
 
     if (!*name) {
-        *name = make_name(self->keeper, self->id);
+        *name = make_unused_name(self);
     }
     descriptor.name = g_strdup(*name);
     ret = hm_os_stat(fd, &st);

@@ -296,6 +296,25 @@ static void close_rest(GHashTable *fds)
     }
 }
 
+static gboolean is_used(HostmemRegistry *registry, guint64 generation)
+{
+    g_autofree char *name = g_strdup_printf(
+        HOSTMEM_STATE_NAME ".%" G_GUINT64_FORMAT, generation);
+
+    return g_ptr_array_find_with_equal_func(registry->old_states, name,
+                                            g_str_equal, NULL);
+}
+
+/* The name of a state that was of no use will be forgotten, with all that is
+ * called so. */
+static void set_generation(HostmemRegistry *registry, guint64 generation)
+{
+    registry->generation = generation;
+    while (is_used(registry, registry->generation + 1)) {
+        registry->generation++;
+    }
+}
+
 static gboolean begin(HmRestore *self, GPtrArray *fds)
 {
     HostmemRegistry *registry = self->registry;
@@ -308,7 +327,7 @@ static gboolean begin(HmRestore *self, GPtrArray *fds)
         return FALSE;
     }
     by_name = take_fds(fds, registry->kept);
-    registry->generation = self->state->generation;
+    set_generation(registry, self->state->generation);
     hm_keeper_set_serial(registry->keeper, self->state->serial);
     note = json_string_value(json_object_get(self->state->root, "note"));
     registry->note = g_strdup(note);

@@ -187,6 +187,40 @@ static void test_state_that_is_broken_is_passed_over(void)
     hm_test_keeper_clear(&keeper);
 }
 
+/* It is forgotten after the next save, by its name. */
+static void test_name_of_a_broken_state_is_not_used_again(void)
+{
+    g_autoptr(HostmemSave) save = NULL;
+    HmTestKeeper keeper;
+
+    begin_state(&keeper);
+    hm_test_keeper_set_text(&keeper, HOSTMEM_STATE_NAME ".2", "{");
+    g_test_expect_message("hostmem", G_LOG_LEVEL_MESSAGE, "*older one*");
+    g_assert_true(hm_test_keeper_try_restore(&keeper, NULL));
+    g_test_assert_expected_messages();
+    save = hostmem_registry_save(keeper.registry, NULL);
+    g_assert_cmpstr(save->state_name, ==, HOSTMEM_STATE_NAME ".3");
+    g_assert_cmpuint(save->removed->len, ==, 2);
+    hm_test_keeper_clear(&keeper);
+}
+
+/* Whoever was killed had handed out a descriptor, and not the state for it. */
+static void test_name_without_a_state_is_not_used_again(void)
+{
+    HmTestKeeper keeper;
+
+    begin_state(&keeper);
+    g_ptr_array_add(keeper.kept,
+                    hostmem_saved_fd_new("m1/1", memfd_create("m1", 0)));
+    g_assert_true(hm_test_keeper_try_restore(&keeper, NULL));
+    hm_test_fill(hm_test_keeper_add(&keeper, MEMFD("m1")));
+    hm_test_keeper_restart(&keeper);
+    hm_test_keeper_assert(&keeper, "/objects/m1", HOSTMEM_RESTORE_RESTORED,
+                          NULL);
+    hm_test_assert_filled(hm_test_keeper_find(&keeper, "m1"));
+    hm_test_keeper_clear(&keeper);
+}
+
 static void test_two_processes(void)
 {
     HmTestKeeper keeper;
@@ -467,6 +501,10 @@ int main(int argc, char **argv)
         {"/save/state/entries", test_entries_that_make_no_sense},
         {"/save/state/newest", test_newest_state_counts},
         {"/save/state/broken", test_state_that_is_broken_is_passed_over},
+        {"/save/state/broken-name",
+         test_name_of_a_broken_state_is_not_used_again},
+        {"/save/name-without-state",
+         test_name_without_a_state_is_not_used_again},
         {"/save/state/two-processes", test_two_processes},
         {"/save/difference", test_save_tells_what_came_and_went},
         {"/save/failure", test_save_that_fails_hands_out_nothing},
