@@ -39,6 +39,9 @@
 #define REST_US        G_USEC_PER_SEC
 #define MAX_REST_US    (60 * G_USEC_PER_SEC)
 
+/* Set in threads that are hands. */
+static GPrivate is_hand;
+
 /* Numbers; with the lock */
 
 guint hm_memory_pool_count(HostmemMemoryPool *self, HmSegmentState state)
@@ -93,12 +96,43 @@ gboolean hm_memory_pool_look_at_mark(HostmemMemoryPool *self)
     return below;
 }
 
+static gpointer unref_main(gpointer pool)
+{
+    g_object_unref(pool);
+    return NULL;
+}
+
+/* The end of a pool waits for its hands: none of them may bring it about. */
+static void let_go(HostmemMemoryPool *self)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+    g_autoptr(GError) why = NULL;
+    GThread *thread;
+
+    if (!g_private_get(&is_hand)) {
+        g_object_unref(self);
+        return;
+    }
+    thread = hm_thread_new("hostmem-pool", unref_main, self, &why);
+    if (thread) {
+        g_thread_unref(thread);
+    } else {
+        g_warning("%s stays for good: %s", what, why->message);
+    }
+}
+
+/* Everybody else may let it go while it is told. */
 void hm_memory_pool_tell_low(HostmemMemoryPool *self)
 {
+    HostmemMemoryPool *alive = g_weak_ref_get(&self->alive);
     HostmemMemoryPoolStatus status;
 
-    hostmem_memory_pool_get_status(self, &status);
-    g_signal_emit_by_name(self, "low", status.ready, status.low_water);
+    if (!alive) {
+        return;
+    }
+    hostmem_memory_pool_get_status(alive, &status);
+    g_signal_emit_by_name(alive, "low", status.ready, status.low_water);
+    let_go(alive);
 }
 
 void hm_memory_pool_trim(HostmemMemoryPool *self)
@@ -446,6 +480,7 @@ static gpointer hand_main(gpointer data)
     HmPoolHand *hand = data;
     HostmemMemoryPool *self = hand->pool;
 
+    g_private_set(&is_hand, hand);
     run_near(self);
     g_mutex_lock(&self->lock);
     while (!self->quits && hand->work(self)) {

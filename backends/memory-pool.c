@@ -516,6 +516,7 @@ static void hostmem_memory_pool_init(HostmemMemoryPool *self)
 {
     g_mutex_init(&self->lock);
     g_cond_init(&self->changed);
+    g_weak_ref_init(&self->alive, self);
     self->segments = g_ptr_array_new_with_free_func(g_object_unref);
     self->cancellable = g_cancellable_new();
     self->below = TRUE; /* until it has been filled for the first time */
@@ -532,6 +533,7 @@ static void hostmem_memory_pool_finalize(GObject *object)
     g_clear_pointer(&self->nodes, hm_idset_free);
     g_mutex_clear(&self->lock);
     g_cond_clear(&self->changed);
+    g_weak_ref_clear(&self->alive);
     G_OBJECT_CLASS(hostmem_memory_pool_parent_class)->finalize(object);
 }
 

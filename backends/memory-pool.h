@@ -49,6 +49,7 @@ struct _HostmemMemoryPool {
     HmPoolHand filler;
     HmPoolHand *zeroers;
     guint n_zeroers;
+    GWeakRef alive; /* itself, until it goes */
 
     GMutex lock;         /* innermost; guards what follows */
     GCond changed;       /* something to do for the filler, or the end */

@@ -298,8 +298,8 @@ static void close_rest(GHashTable *fds)
 
 static gboolean is_used(HostmemRegistry *registry, guint64 generation)
 {
-    g_autofree char *name = g_strdup_printf(
-        HOSTMEM_STATE_NAME ".%" G_GUINT64_FORMAT, generation);
+    g_autofree char *name =
+        g_strdup_printf(HOSTMEM_STATE_NAME ".%" G_GUINT64_FORMAT, generation);
 
     return g_ptr_array_find_with_equal_func(registry->old_states, name,
                                             g_str_equal, NULL);

@@ -146,10 +146,63 @@ static void test_goes_at_once(void)
     }
 }
 
+/* Its last owner lets go while one of its threads tells that it is low. */
+
+typedef struct {
+    HostmemMemoryPool *pool;
+    gint shrunk;
+    gint told;
+    gint gone;
+} Owner;
+
+/* What is being filled will be too much. */
+static gint64 shrink(const HmFakeRecord *record G_GNUC_UNUSED, gpointer data)
+{
+    Owner *self = data;
+
+    if (g_atomic_int_compare_and_exchange(&self->shrunk, FALSE, TRUE)) {
+        hm_test_assert_set(self->pool, "size", "64K");
+    }
+    return 0;
+}
+
+static void on_low(gpointer pool G_GNUC_UNUSED, guint64 ready G_GNUC_UNUSED,
+                   guint64 low_water G_GNUC_UNUSED, gpointer data)
+{
+    Owner *self = data;
+
+    g_atomic_int_set(&self->told, TRUE);
+    while (!g_atomic_int_get(&self->gone)) {
+        g_usleep(100);
+    }
+}
+
+static void test_goes_while_it_tells(void)
+{
+    guint fds = hm_test_count_fds();
+    Owner owner = {0};
+
+    owner.pool = hm_test_make("memory-pool,id=p0,size=64K,segment-size=64K,"
+                              "thp=off,low-water=128K");
+    g_signal_connect(owner.pool, "low", G_CALLBACK(on_low), &owner);
+    hm_fake_hook(HM_FAKE_ADVISE, shrink, &owner);
+    hm_test_assert_set(owner.pool, "size", "1M");
+    while (!g_atomic_int_get(&owner.told)) {
+        g_usleep(100);
+    }
+    g_object_unref(owner.pool);
+    g_atomic_int_set(&owner.gone, TRUE);
+    hm_fake_hook(HM_FAKE_ADVISE, NULL, NULL);
+    while (hm_test_count_fds() > fds) {
+        g_usleep(100);
+    }
+}
+
 static const HmTest tests[] = {
     {"/pool-threads/all-at-once", test_all_at_once},
     {"/pool-threads/last-segment", test_last_segment},
     {"/pool-threads/goes-at-once", test_goes_at_once},
+    {"/pool-threads/goes-while-it-tells", test_goes_while_it_tells},
 };
 
 int main(int argc, char **argv)

@@ -137,7 +137,7 @@ static void test_larger_than_memory(void)
 {
     guint fds = hm_test_count_fds();
 
-    hm_test_assert_make_fails(POOL "size=1P,segment-size=1T",
+    hm_test_assert_make_fails(POOL "size=1P,segment-size=1G",
                               HOSTMEM_ERROR_NO_MEMORY, "memory-pool 'p0'");
     g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 0);
     g_assert_cmpuint(hm_test_count_fds(), ==, fds);
@@ -220,7 +220,7 @@ static void test_async_goes_while_it_fills(void)
 
 static void test_async_is_checked_at_once(void)
 {
-    hm_test_assert_make_fails(POOL "size=1P,segment-size=1T,prealloc-async=on",
+    hm_test_assert_make_fails(POOL "size=1P,segment-size=1G,prealloc-async=on",
                               HOSTMEM_ERROR_NO_MEMORY, "memory-pool 'p0'");
 }
 
