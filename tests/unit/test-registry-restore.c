@@ -278,14 +278,15 @@ static void test_what_cannot_be_populated_stays(void)
 static gboolean may_lock(void)
 {
     /* A sanitizer keeps what is freed: not of the size that is counted. */
-    g_autofree guint8 *memory = g_malloc(2 * SIZE);
+    const gsize length = SIZE + HM_MIB;
+    g_autofree guint8 *memory = g_malloc(length);
     guint8 *page = (guint8 *)((guintptr)memory & ~(guintptr)4095);
 
-    if (hm_os_mlock(page, SIZE)) {
+    if (hm_os_mlock(page, length)) {
         g_test_skip("not as much memory may be locked here");
         return FALSE;
     }
-    hm_os_munlock(page, SIZE);
+    hm_os_munlock(page, length);
     return TRUE;
 }
 
