@@ -1,128 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <glib/gstdio.h>
 #include <string.h>
-#include <unistd.h>
-#include <hostmem/error.h>
-#include "os-fake.h"
-#include "snapshot-test.h"
-#include "util/mmap.h"
-#include "util/size.h"
-#include "util/snapshot.h"
-
-#define SIZE (32 * HM_MIB)
-
-/* Memory, and where its image goes. */
-typedef struct {
-    HmBacking backing;
-    HmMapping mapping;
-    char *folder;
-    char *path;
-    HmProgress progress;
-    HmSnapshotOptions options;
-} Fixture;
-
-typedef enum {
-    ANON,
-    HUGE,
-    MEMFD,
-} Kind;
-
-static void map_kind(Fixture *fixture, Kind kind)
-{
-    const HmMappingOptions options = {.name = "test"};
-    g_autoptr(GError) error = NULL;
-
-    if (kind == MEMFD) {
-        hm_backing_init_memfd(&fixture->backing, "test", SIZE, 0, TRUE, TRUE,
-                              &error);
-    } else {
-        hm_backing_init_anon(&fixture->backing, SIZE, &error);
-    }
-    g_assert_no_error(error);
-    hm_mapping_init(&fixture->mapping, &fixture->backing, &options, &error);
-    g_assert_no_error(error);
-    hm_os_advise(fixture->mapping.addr, SIZE,
-                 kind == HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-}
-
-static void set_up(Fixture *fixture, gconstpointer data)
-{
-    hm_fake_reset();
-    fixture->backing = (HmBacking)HM_BACKING_INIT;
-    map_kind(fixture, (Kind)GPOINTER_TO_INT(data));
-    fixture->folder = g_dir_make_tmp("hostmem-snapshot-XXXXXX", NULL);
-    fixture->path = g_build_filename(fixture->folder, "image", NULL);
-    fixture->options = (HmSnapshotOptions){
-        .backing = &fixture->backing,
-        .addr = fixture->mapping.addr,
-        .size = SIZE,
-        .path = fixture->path,
-        .threads = 2,
-        .progress = &fixture->progress,
-    };
-}
-
-static void tear_down(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    hm_fake_reset();
-    g_unlink(fixture->path);
-    g_assert_cmpint(g_rmdir(fixture->folder), ==, 0);
-    hm_mapping_clear(&fixture->mapping);
-    hm_backing_clear(&fixture->backing);
-    g_free(fixture->folder);
-    g_free(fixture->path);
-}
-
-static HmSnapshot *start(Fixture *fixture)
-{
-    g_autoptr(HmRangeList) all = hm_range_list_new();
-    g_autoptr(GError) error = NULL;
-    const HmRange range = {0, SIZE};
-    HmSnapshot *snapshot = hm_snapshot_new(&fixture->options, &error);
-
-    g_assert_no_error(error);
-    hm_range_list_add(all, &range);
-    hm_snapshot_arm(snapshot, all, &error);
-    g_assert_no_error(error);
-    return snapshot;
-}
-
-static void run(HmSnapshot *snapshot)
-{
-    g_autoptr(GError) error = NULL;
-
-    hm_snapshot_run(snapshot, NULL, &error);
-    g_assert_no_error(error);
-}
-
-/* (transfer full): what the image holds; munmap() it. */
-static guint8 *load(Fixture *fixture)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(HmImage) image = hm_image_open(fixture->path, SIZE, &error);
-    void *addr;
-
-    g_assert_no_error(error);
-    g_assert_cmpint(hm_os_map(NULL, SIZE, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &addr),
-                    ==, 0);
-    hm_image_load(image, addr, 2, NULL, NULL, &error);
-    g_assert_no_error(error);
-    return addr;
-}
-
-static gboolean can_protect(void)
-{
-    const char *why = hm_test_no_write_protect();
-
-    if (why) {
-        g_test_skip(why);
-    }
-    return !why;
-}
-
-/* Tests */
+#include "snapshot-fixture.h"
 
 static void test_moment(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -388,154 +267,6 @@ static void test_some_ranges(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     hm_snapshot_free(snapshot);
 }
 
-/* Failures: no image is left, and whoever writes goes on. */
-
-static void assert_free(Fixture *fixture)
-{
-    memset(fixture->mapping.addr, 9, SIZE);
-    g_assert_cmpint(g_access(fixture->path, F_OK), ==, -1);
-}
-
-static void assert_run_fails(Fixture *fixture, GCancellable *cancellable,
-                             GQuark domain, gint code)
-{
-    HmTestWriter *writer = hm_test_writer_start(fixture->mapping.addr, SIZE);
-    g_autoptr(GError) error = NULL;
-    HmSnapshot *snapshot;
-
-    hm_test_writer_wait(writer, 1000);
-    snapshot = start(fixture);
-    g_assert_false(hm_snapshot_run(snapshot, cancellable, &error));
-    g_assert_error(error, domain, code);
-    hm_test_writer_wait(writer, 1000);
-    hm_test_writer_free(writer);
-    assert_free(fixture);
-    hm_snapshot_free(snapshot);
-}
-
-static void test_disk_full(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_fail(HM_FAKE_WRITE_AT, 10, ENOSPC);
-        assert_run_fails(fixture, NULL, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_SPACE);
-    }
-}
-
-static void test_cannot_sync(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_fail(HM_FAKE_SYNC, 1, EIO);
-        assert_run_fails(fixture, NULL, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM);
-    }
-}
-
-static void test_cannot_lift(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_fail(HM_FAKE_WRITE_PROTECT, 5, ENOMEM);
-        assert_run_fails(fixture, NULL, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
-    }
-}
-
-static void test_cannot_read(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_fail_advice(MADV_POPULATE_READ, 5, EHWPOISON);
-        assert_run_fails(fixture, NULL, HOSTMEM_ERROR, HOSTMEM_ERROR_CHANGED);
-    }
-}
-
-static void test_cannot_be_told(Fixture *fixture,
-                                gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_fail(HM_FAKE_FAULTFD_READ, 1, EIO);
-        assert_run_fails(fixture, NULL, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM);
-    }
-}
-
-static void test_cancelled(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    g_autoptr(GCancellable) cancellable = g_cancellable_new();
-
-    if (can_protect()) {
-        g_cancellable_cancel(cancellable);
-        assert_run_fails(fixture, cancellable, G_IO_ERROR,
-                         G_IO_ERROR_CANCELLED);
-    }
-}
-
-static void test_dropped(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_snapshot_free(start(fixture));
-        assert_free(fixture);
-    }
-}
-
-static void test_cannot_arm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    g_autoptr(HmRangeList) all = hm_range_list_new();
-    g_autoptr(GError) error = NULL;
-    const HmRange range = {0, SIZE};
-    HmSnapshot *snapshot;
-
-    if (!can_protect()) {
-        return;
-    }
-    hm_range_list_add(all, &range);
-    snapshot = hm_snapshot_new(&fixture->options, &error);
-    g_assert_no_error(error);
-    hm_fake_fail(HM_FAKE_WRITE_PROTECT, 1, ENOMEM);
-    g_assert_false(hm_snapshot_arm(snapshot, all, &error));
-    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
-    assert_free(fixture);
-    hm_snapshot_free(snapshot);
-}
-
-/* Refusals */
-
-static void assert_refused(Fixture *fixture, gint code, const char *part)
-{
-    g_autoptr(GError) error = NULL;
-
-    g_assert_null(hm_snapshot_new(&fixture->options, &error));
-    g_assert_error(error, HOSTMEM_ERROR, code);
-    if (!strstr(error->message, part)) {
-        g_error("'%s' has no '%s' in it", error->message, part);
-    }
-}
-
-static void test_not_allowed(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    hm_fake_fail_always(HM_FAKE_FAULTFD_FEATURES, EPERM);
-    assert_refused(fixture, HOSTMEM_ERROR_PERMISSION, "CAP_SYS_PTRACE");
-}
-
-static void test_no_faultfd(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    hm_fake_fail_always(HM_FAKE_FAULTFD_FEATURES, ENOSYS);
-    assert_refused(fixture, HOSTMEM_ERROR_UNSUPPORTED, "no userfaultfd");
-}
-
-static void test_no_write_protect(Fixture *fixture,
-                                  gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_set_fault_features(0);
-        assert_refused(fixture, HOSTMEM_ERROR_UNSUPPORTED, "Linux 5.7");
-    }
-}
-
-static void test_no_shared_write_protect(Fixture *fixture,
-                                         gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        hm_fake_set_fault_features(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
-        assert_refused(fixture, HOSTMEM_ERROR_UNSUPPORTED, "Linux 5.19");
-    }
-}
-
 /* Before Linux 6.4 pages must be there to be protected. */
 static void test_no_marks(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -552,14 +283,6 @@ static void test_no_marks(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_assert_nonnull(strstr(calls, mapped_first));
 }
 
-static void test_taken_name(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
-{
-    if (can_protect()) {
-        g_assert_true(g_file_set_contents(fixture->path, "mine", -1, NULL));
-        assert_refused(fixture, HOSTMEM_ERROR_EXISTS, fixture->path);
-    }
-}
-
 /* A filesystem without unnamed files. */
 static void test_no_unnamed_files(Fixture *fixture, gconstpointer data)
 {
@@ -568,10 +291,6 @@ static void test_no_unnamed_files(Fixture *fixture, gconstpointer data)
         test_before_and_after(fixture, data);
     }
 }
-
-#define ADD(path, kind, func)                                             \
-    g_test_add("/snapshot/" path, Fixture, GINT_TO_POINTER(kind), set_up, \
-               func, tear_down)
 
 int main(int argc, char **argv)
 {
@@ -594,19 +313,6 @@ int main(int argc, char **argv)
     ADD("save-before-discard/anon", ANON, test_save_before_discard);
     ADD("save-before-discard/memfd", MEMFD, test_save_before_discard);
     ADD("some-ranges", MEMFD, test_some_ranges);
-    ADD("fails/disk-full", ANON, test_disk_full);
-    ADD("fails/cannot-sync", MEMFD, test_cannot_sync);
-    ADD("fails/cannot-lift", MEMFD, test_cannot_lift);
-    ADD("fails/cannot-read", ANON, test_cannot_read);
-    ADD("fails/cannot-be-told", ANON, test_cannot_be_told);
-    ADD("fails/cannot-arm", ANON, test_cannot_arm);
-    ADD("fails/cancelled", ANON, test_cancelled);
-    ADD("fails/dropped", MEMFD, test_dropped);
-    ADD("refused/not-allowed", ANON, test_not_allowed);
-    ADD("refused/no-userfaultfd", ANON, test_no_faultfd);
-    ADD("refused/no-write-protect", ANON, test_no_write_protect);
-    ADD("refused/no-shared-write-protect", MEMFD, test_no_shared_write_protect);
-    ADD("refused/taken-name", ANON, test_taken_name);
     ADD("old-kernel/no-marks", ANON, test_no_marks);
     ADD("no-unnamed-files", ANON, test_no_unnamed_files);
     return g_test_run();
