@@ -22,7 +22,7 @@ static const char *const kept_of_domain[] = {
     "os",           "uuid",        "vcpu",          "vcpus",   NULL};
 static const char *const kept_of_cputune[] = {"emulatorpin", "vcpupin", NULL};
 static const char *const kept_of_devices[] = {"controller", "emulator",
-                                              "memory", NULL};
+                                              "memballoon", "memory", NULL};
 static const char *const kept_of_os[] = {"type", NULL};
 
 static const Rule rules[] = {
@@ -31,7 +31,8 @@ static const Rule rules[] = {
     {"os", kept_of_os},
 };
 
-/* Devices have addresses on the first, and the second is there by default. */
+/* Devices have addresses on the first.  The second, and a balloon, are there by
+ * default: where none can be, the XML says so. */
 static const char *const kept_controllers[] = {"pci", "usb", NULL};
 
 typedef struct {

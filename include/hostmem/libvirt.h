@@ -31,8 +31,9 @@ gboolean hostmem_libvirt_load(GError **error);
  *     that is in it then
  *
  * What no memory depends on is left out of the XML before libvirt sees it, for
- * it may need what only the domain's host has, or root: all devices but memory
- * and controllers of PCI and USB, firmware, limits of cgroups, metadata.
+ * it may need what only the domain's host has, or root: all devices but memory,
+ * balloon and controllers of PCI and USB, firmware, limits of cgroups,
+ * metadata.
  *
  * It is libvirt's own conversion, by its QEMU driver in this process: no daemon
  * takes part.  The driver starts threads, programs and an event loop, takes

@@ -157,6 +157,20 @@ def test_memory_that_is_not_to_be_had():
         "-object {", "pc.ram")
 
 
+def test_persistent_memory_that_is_none():
+    """What a backend cannot honour is named."""
+    with scratch() as folder:
+        folder.chmod(0o755)
+        path = folder / "nv"
+        path.touch()
+        os.truncate(path, 64 * MIB)
+        xml_fails(domain_xml("nv", 128 * MIB, more=MEMFD + HOTPLUG, devices=f"""
+          <memory model='nvdimm'><source><path>{path}</path><pmem/></source>
+          <target><size unit='MiB'>64</size><node>0</node>
+          <label><size unit='KiB'>128</size></label></target></memory>"""),
+                  "-object {", "'pmem' = 'on'", "no persistent memory")
+
+
 def test_no_such_file():
     fails("-libvirt-xml", "/nonexistent", phrases=[
         "hostmemd: -libvirt-xml /nonexistent: ", "No such file"])

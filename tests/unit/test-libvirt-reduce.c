@@ -47,6 +47,16 @@ static void test_devices(void)
           "<controller/><interface><memory/></interface></devices></domain>");
 }
 
+/* libvirt puts it there when it is not said to be none. */
+static void test_balloon(void)
+{
+    check("<domain><devices><memballoon model=\"none\"></memballoon>"
+          "<controller type=\"usb\" model=\"none\"></controller></devices>"
+          "</domain>",
+          "<domain><devices><memballoon model='none'/><controller type='usb' "
+          "model='none'/></devices></domain>");
+}
+
 static void test_firmware(void)
 {
     check("<domain><os><type arch=\"x86_64\">hvm</type></os></domain>",
@@ -118,6 +128,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("kept", test_kept);
     ADD("devices", test_devices);
+    ADD("balloon", test_balloon);
     ADD("firmware", test_firmware);
     ADD("limits", test_limits);
     ADD("namespaces", test_namespaces);
