@@ -8,11 +8,10 @@ import os
 import pathlib
 import shlex
 import subprocess
-import tempfile
 
 import libvirtd
 from harness import (Hostmemd, need_program, need_root, program, run_hostmemd,
-                     scratch, skip)
+                     scratch, skip, wait_until)
 
 # A look at a QEMU that it has not seen yet takes libvirt seconds.
 PATIENT = {"timeout": 120.0}
@@ -93,10 +92,14 @@ def property_of(daemon, id, name):
     return _ctl(daemon, "get", id, name).strip()
 
 
-def leftovers():
-    """Names of folders that a conversion could have left."""
-    return {path for path in glob.glob(tempfile.gettempdir() + "/hostmem-??????")
-            if os.path.isdir(path)}
+@contextlib.contextmanager
+def nothing_left():
+    """Yields an environment for hostmemd, in whose temporary folder nothing may
+    be at the end."""
+    with scratch() as folder:
+        folder.chmod(0o1777)
+        yield {"TMPDIR": str(folder)}
+        wait_until(lambda: not os.listdir(folder), what="the folder to go")
 
 
 def system_places():

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 import harness
-from domainxml import (PATIENT, hostmemd, leftovers, need_libvirt,
+from domainxml import (PATIENT, hostmemd, need_libvirt, nothing_left,
                        print_options, private, property_of, status,
                        system_places, xml_file)
 from expect import as_nobody, succeeds, under
@@ -361,26 +361,22 @@ def test_a_user_without_rights():
 
 def test_root_that_may_not_mount():
     harness.need_root()
-    before = leftovers()
-    words = print_options(
-        domain_xml("root", 64 * MIB, more=MEMFD),
-        under=under("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"))
+    start = under("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all")
+    with nothing_left() as env:
+        words = print_options(domain_xml("root", 64 * MIB, more=MEMFD),
+                              under=start, env=env)
     assert len(words) == 2 and "memory-backend-memfd" in words[1], words
-    wait_until(lambda: leftovers() <= before, what="the folder to go")
 
 
 def test_nothing_of_libvirt_stays():
-    before, places = leftovers(), system_places()
-    with hostmemd(domain_xml("gone", 64 * MIB)) as daemon:
+    places = system_places()
+    with nothing_left() as env, \
+            hostmemd(domain_xml("gone", 64 * MIB), env=env) as daemon:
         maps = pathlib.Path(f"/proc/{daemon.pid}/maps").read_text()
-        status_text = pathlib.Path(f"/proc/{daemon.pid}/task").iterdir()
         assert "virt" not in " ".join(re.findall(r"/lib[^ \n]*", maps)), maps
-        assert len(list(status_text)) < 8
         children = pathlib.Path(
             f"/proc/{daemon.pid}/task/{daemon.pid}/children")
         assert not children.exists() or not children.read_text()
-    # Other tests may convert at the same time.
-    wait_until(lambda: leftovers() <= before, what="the folder to go")
     assert system_places() == places
 
 

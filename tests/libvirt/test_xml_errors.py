@@ -10,8 +10,8 @@ import signal
 import subprocess
 
 import harness
-from domainxml import (PATIENT, leftovers, need_libvirt, private, system_places,
-                       xml_file)
+from domainxml import (PATIENT, need_libvirt, nothing_left, private,
+                       system_places, xml_file)
 from expect import NOBODY, as_nobody, fails, under
 from harness import (MIB, Hostmemd, die_with_parent, need_root, program,
                      run_hostmemd, scratch, wait_until)
@@ -27,12 +27,11 @@ HOTPLUG = ("<maxMemory slots='4' unit='MiB'>1024</maxMemory><cpu><numa>"
 def xml_fails(xml, *phrases, **options):
     """A domain that cannot be converted; returns the message."""
     need_libvirt()
-    before, places = leftovers(), system_places()
-    with xml_file(xml) as path:
-        message = fails("--once", "-libvirt-xml", path,
+    places = system_places()
+    with xml_file(xml) as path, nothing_left() as env:
+        message = fails("--once", "-libvirt-xml", path, env=env,
                         phrases=[f"hostmemd: -libvirt-xml {path}: ", *phrases],
                         **{**PATIENT, **options})
-    wait_until(lambda: leftovers() <= before, what="the folder to go")
     assert system_places() == places
     return message
 
@@ -238,12 +237,11 @@ HANGS = "trap '' TERM; touch {folder}/began; sleep 1000; sleep 1000\n"
 
 
 def test_qemu_that_hangs():
-    with emulator(HANGS) as (xml, folder), xml_file(xml) as path:
-        before = leftovers()
-        fails("-libvirt-timeout", 2, "-libvirt-xml", path, phrases=[
+    with emulator(HANGS) as (xml, folder), xml_file(xml) as path, \
+            nothing_left() as env:
+        fails("-libvirt-timeout", 2, "-libvirt-xml", path, env=env, phrases=[
             "libvirt did not convert it within 2 s"], **PATIENT)
         assert (folder / "began").exists()
-        wait_until(lambda: leftovers() <= before, what="the folder to go")
 
 
 def test_qemu_that_is_none():
@@ -268,16 +266,16 @@ def test_root_that_cannot_become_nobody():
 def test_a_signal_meanwhile():
     need_libvirt()
     for signum in signal.SIGTERM, signal.SIGINT:
-        before = leftovers()
         with emulator(HANGS) as (xml, folder), xml_file(xml) as path, \
-                Hostmemd("-libvirt-xml", path, ready=False) as daemon:
+                nothing_left() as env, \
+                Hostmemd("-libvirt-xml", path, ready=False,
+                         env=env) as daemon:
             wait_until((folder / "began").exists, 60, "QEMU to begin")
             # QMP is served meanwhile.
             assert daemon.qmp.execute("query-memdev") == []
             daemon.process.send_signal(signum)
             assert daemon.wait() == 1
             assert "interrupted before the memory was ready" in daemon.stderr
-        wait_until(lambda: leftovers() <= before, what="the folder to go")
 
 
 def test_sighup_that_is_ignored():
@@ -295,16 +293,16 @@ def test_sighup_that_is_ignored():
 def test_death_meanwhile():
     """Even then nothing stays: whoever converts notices."""
     need_libvirt()
-    before = leftovers()
-    with emulator(HANGS) as (xml, folder), xml_file(xml) as path:
+    with emulator(HANGS) as (xml, folder), xml_file(xml) as path, \
+            nothing_left() as env:
         process = subprocess.Popen(
             [program("hostmemd"), "-libvirt-xml", path],
-            stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
+            env={**os.environ, **env})
         wait_until((folder / "began").exists, 60, "QEMU to begin")
         process.kill()
         process.wait()
         wait_until(lambda: not users_of(folder / "qemu"), what="QEMU to go")
-    wait_until(lambda: leftovers() <= before, what="the folder to go")
 
 
 def users_of(path):
