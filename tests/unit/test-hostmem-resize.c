@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "object-test.h"
 #include "os-fake.h"
 #include "resize-test.h"
-#include "util/autofd.h"
 #include "util/size.h"
 
 /* Memory that becomes more or less where it is, and its file. */
@@ -107,21 +104,6 @@ static void test_shrinks_and_discards(void)
         hm_resize_assert_bytes(backend, 0, 2 * HM_MIB, 'x');
         hm_resize_assert_bytes(backend, 2 * HM_MIB, 2 * HM_MIB, 0);
     }
-}
-
-/* Whoever runs off the end faults, wherever that is. */
-static void test_nothing_is_behind_the_end(void)
-{
-    g_autoptr(HostmemBackend) ram =
-        hm_test_make("memory-backend-ram,id=m0" ROOM);
-    guint8 *end = hm_resize_memory(ram) + 2 * HM_MIB;
-    hm_autofd int zero = open("/dev/zero", O_RDONLY);
-
-    hm_resize_to(ram, 4 * HM_MIB);
-    hm_resize_to(ram, 2 * HM_MIB);
-    g_assert_cmpint(read(zero, end - 1, 1), ==, 1);
-    g_assert_cmpint(read(zero, end, 1), ==, -1);
-    g_assert_cmpint(errno, ==, EFAULT);
 }
 
 static void test_a_part_of_the_last_page(void)
@@ -282,8 +264,6 @@ static const HmTest tests[] = {
      test_a_size_stays_without_max_size},
     {"/hostmem-resize/grows-in-place", test_grows_in_place},
     {"/hostmem-resize/shrinks-and-discards", test_shrinks_and_discards},
-    {"/hostmem-resize/nothing-is-behind-the-end",
-     test_nothing_is_behind_the_end},
     {"/hostmem-resize/a-part-of-the-last-page", test_a_part_of_the_last_page},
     {"/hostmem-resize/ranges-end-with-the-size", test_ranges_end_with_the_size},
     {"/hostmem-resize/a-sealed-file-is-as-long-as-it-may-be",

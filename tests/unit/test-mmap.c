@@ -465,6 +465,81 @@ static void test_what_the_kernel_does_not_allow(void)
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_PERMISSION);
 }
 
+/* room */
+
+static const HmMappingOptions with_room = {.room = HM_MIB};
+
+/* Maps 64 KiB with room for 1 MiB, and resizes the backing alone. */
+static HmMapping map_with_room(HmBacking *backing, guint64 length)
+{
+    HmMapping mapping;
+
+    fresh();
+    mapping = map(backing, &with_room);
+    g_assert_cmpuint(hm_mapping_room(&mapping), ==, HM_MIB);
+    backing->length = length;
+    return mapping;
+}
+
+static void test_memory_grows_into_its_room(void)
+{
+    g_auto(HmBacking) backing = anon(64 * HM_KIB);
+    g_auto(HmMapping) mapping = map_with_room(&backing, HM_MIB);
+    guint8 *addr = mapping.addr;
+
+    assert_access(addr + 64 * HM_KIB, "---p");
+    g_assert_true(hm_mapping_grow(&mapping, &backing, &with_room, NULL));
+    g_assert_true(mapping.addr == addr && mapping.length == HM_MIB);
+    assert_access(addr + HM_MIB - 1, "rw-p");
+    assert_access(addr + HM_MIB, "---p");
+    g_assert_true(hm_mapping_shrink(&mapping, 4096, NULL));
+    assert_access(addr + 4096, "---p");
+    assert_access(addr + HM_MIB, "---p");
+}
+
+/* A kernel before 6.12 unmaps what it cannot replace then. */
+static gint64 unmap_and_fail(const HmFakeRecord *record,
+                             gpointer data G_GNUC_UNUSED)
+{
+    if (!(record->flags & MAP_FIXED)) {
+        return 0;
+    }
+    hm_os_unmap(record->addr, record->length);
+    return -ENOMEM;
+}
+
+static void test_room_is_kept_when_growing_fails(void)
+{
+    g_auto(HmBacking) backing = anon(64 * HM_KIB);
+    g_auto(HmMapping) mapping = map_with_room(&backing, HM_MIB);
+    g_autoptr(GError) error = NULL;
+
+    hm_fake_hook(HM_FAKE_MAP, unmap_and_fail, NULL);
+    g_assert_false(hm_mapping_grow(&mapping, &backing, &with_room, &error));
+    g_assert_nonnull(error);
+    hm_fake_hook(HM_FAKE_MAP, NULL, NULL);
+    g_assert_cmpuint(mapping.length, ==, 64 * HM_KIB);
+    assert_access(mapping.addr + HM_MIB - 1, "---p");
+}
+
+static void test_a_move_that_is_undone(void)
+{
+    g_auto(HmBacking) backing = anon(64 * HM_KIB);
+    g_auto(HmMapping) mapping = map_with_room(&backing, 4 * HM_MIB);
+    g_auto(HmMapping) before = {0};
+    guint8 *addr = mapping.addr;
+
+    addr[0] = 1;
+    g_assert_true(hm_mapping_move(&mapping, &backing, &(HmMappingOptions){0},
+                                  &before, NULL));
+    g_assert_cmpuint(mapping.addr[0], ==, 1);
+    assert_access(addr, "---p");
+    g_assert_true(hm_mapping_move_back(&mapping, &before, 64 * HM_KIB));
+    g_assert_true(mapping.addr == addr && mapping.length == 64 * HM_KIB);
+    g_assert_cmpuint(hm_mapping_room(&mapping), ==, HM_MIB);
+    g_assert_cmpuint(addr[0], ==, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -516,5 +591,10 @@ int main(int argc, char **argv)
                     test_filesystem_without_mmap);
     g_test_add_func("/mmap/what-the-kernel-does-not-allow",
                     test_what_the_kernel_does_not_allow);
+    g_test_add_func("/mmap/memory-grows-into-its-room",
+                    test_memory_grows_into_its_room);
+    g_test_add_func("/mmap/room-is-kept-when-growing-fails",
+                    test_room_is_kept_when_growing_fails);
+    g_test_add_func("/mmap/a-move-that-is-undone", test_a_move_that_is_undone);
     return g_test_run();
 }

@@ -63,6 +63,20 @@ static void test_map_fails_cleanly(void)
     g_assert_true(addr == &addr);
 }
 
+static void test_move_takes_pages_along(void)
+{
+    gsize page = page_size();
+    guint8 *from = map_anon(2 * page);
+    guint8 *to = map_anon(4 * page);
+
+    from[page] = 'x';
+    to[page] = 'y';
+    g_assert_cmpint(hm_os_move(from, 2 * page, to, 4 * page), ==, 0);
+    g_assert_cmpuint(to[page], ==, 'x');
+    g_assert_cmpint(hm_os_populated(to, 4 * page), ==, (gint64)page);
+    hm_os_unmap(to, 4 * page);
+}
+
 static void check_touched_pages_count(void)
 {
     gsize page = page_size();
@@ -311,6 +325,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/os-linux/map-fails-cleanly", test_map_fails_cleanly);
+    g_test_add_func("/os-linux/move-takes-pages-along",
+                    test_move_takes_pages_along);
     g_test_add_func("/os-linux/populated/counts-touched-pages",
                     test_populated_counts_touched_pages);
     g_test_add_func("/os-linux/populated/on-a-kernel-without-scan",
