@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/mman.h>
 #include <hostmem/memory-pool.h>
+#include "backends/hostmem-advise.h"
 #include "backends/hostmem-snapshot.h"
 #include "backends/hostmem.h"
 #include "util/align.h"
@@ -416,6 +417,7 @@ static void hostmem_backend_finalize(GObject *object)
     HostmemBackend *self = HOSTMEM_BACKEND(object);
 
     hm_backend_end_snapshot(self);
+    hm_backend_end_collapse(self);
     hm_backend_end_job(self);
     hm_series_end(&self->series);
     if (hm_object_is_abandoned(HOSTMEM_OBJECT(self)) &&

@@ -122,6 +122,7 @@ struct _HostmemBackend {
     HostmemJob *job; /* (nullable): the last one; changed under change_lock */
 
     struct HmImage *opened_image; /* (nullable): of creation */
+    struct HmCollapse *collapse;  /* owned (nullable); under report_lock */
     struct HmShooting *shooting;  /* owned: what snapshots need */
 };
 

@@ -17,6 +17,7 @@ typedef gboolean (*HmJobFunc)(HostmemJob *job, gpointer data, GError **error);
 /** What a job does, as QMP's JobType has it. */
 #define HM_JOB_PREALLOC "prealloc"
 #define HM_JOB_SNAPSHOT "snapshot"
+#define HM_JOB_COLLAPSE "collapse"
 
 /**
  * (transfer full): a job of @total bytes that can be started for @object.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 #include <string.h>
+#include <hostmem/advise.h>
 #include "backends/fdt-options.h"
 #include "backends/qmp/command.h"
 #include "backends/qmp/event.h"
@@ -25,6 +26,27 @@ static const HmProp get_memory_fd_rows[] = {
 
 static const HmProp job_rows[] = {
     {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+};
+
+static const HmProp memory_advise_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "advice",
+     .kind = HM_PROP_ENUM,
+     .flags = HM_PROP_REQUIRED,
+     .type = hostmem_advice_get_type,
+     .type_name = "MemoryAdvice"},
+    {.name = "ranges",
+     .kind = HM_PROP_ANY,
+     .flags = HM_PROP_REQUIRED,
+     .type_name = "[MemoryRange]"},
+};
+
+static const HmProp memory_discard_rows[] = {
+    {.name = "id", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
+    {.name = "ranges",
+     .kind = HM_PROP_ANY,
+     .flags = HM_PROP_REQUIRED,
+     .type_name = "[MemoryRange]"},
 };
 
 static const HmProp memory_snapshot_rows[] = {
@@ -136,7 +158,7 @@ static const HmQmpType type_type_list = ARRAY_OF(type_type);
 static const HmQmpType type_job_type = {
     .kind = HM_QMP_ENUM,
     .name = "JobType",
-    .values = (const char *const[]){"prealloc", "snapshot", NULL},
+    .values = (const char *const[]){"prealloc", "snapshot", "collapse", NULL},
 };
 static const HmQmpType type_job = OBJECT(
     "JobInfo", {"id", &hm_qmp_type_str}, {"type", &type_job_type},
@@ -274,6 +296,8 @@ static const HmQmpCommand commands[] = {
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
     {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
      .flags = HM_QMP_OOB},
+    {"memory-advise", hm_qmp_run_memory_advise, ROWS(memory_advise_rows)},
+    {"memory-discard", hm_qmp_run_memory_discard, ROWS(memory_discard_rows)},
     {"memory-snapshot", hm_qmp_run_memory_snapshot, ROWS(memory_snapshot_rows),
      &type_memory_snapshot},
     {"object-add", hm_qmp_run_object_add, .flags = HM_QMP_OPTIONS},

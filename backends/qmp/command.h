@@ -29,6 +29,10 @@ const HmQmpCommand *hm_qmp_command_find(const char *name);
 
 /* What the rows run, by file. */
 
+/* commands-advise.c */
+void hm_qmp_run_memory_advise(HmQmpCall *call);
+void hm_qmp_run_memory_discard(HmQmpCall *call);
+
 /* commands-device.c */
 void hm_qmp_run_device_add(HmQmpCall *call);
 void hm_qmp_run_device_del(HmQmpCall *call);

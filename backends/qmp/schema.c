@@ -27,6 +27,14 @@ static const HmQmpType type_capability = {
     .values = (const char *const[]){"oob", NULL},
 };
 
+static const HmQmpType type_memory_range = {
+    .kind = HM_QMP_OBJECT,
+    .name = "MemoryRange",
+    .members = (const HmQmpMember[]){{"offset", &hm_qmp_type_int},
+                                     {"length", &hm_qmp_type_int},
+                                     {0}},
+};
+
 typedef struct {
     json_t *entries;
     GHashTable *names; /* of entries; interned */
@@ -178,6 +186,7 @@ typedef struct {
 static const Element elements[] = {
     {"[FdtDistance]", NULL, hm_fdt_distance_rows, HM_FDT_N_DISTANCE_ROWS},
     {"[FdtTransport]", NULL, hm_fdt_transport_rows, HM_FDT_N_TRANSPORT_ROWS},
+    {"[MemoryRange]", &type_memory_range},
     {"[QMPCapability]", &type_capability},
     {"[int]", &hm_qmp_type_int},
     {"[str]", &hm_qmp_type_str},

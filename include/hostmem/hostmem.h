@@ -6,6 +6,7 @@
  * SIGSEGV, SIGILL, SIGFPE and SIGTRAP, so the program's handlers of what it is
  * sent from outside run in the program's own threads.
  */
+#include <hostmem/advise.h>
 #include <hostmem/backend.h>
 #include <hostmem/device.h>
 #include <hostmem/discard.h>

@@ -25,6 +25,25 @@ def test_private_data():
                      under=under("prlimit", f"--data={1024 * MIB}"))
 
 
+def test_locked_memory():
+    object_fails(RAM + ",size=64M,mem-lock=on",
+                 "memory-backend-ram 'm0' needs 64 MiB locked in memory: "
+                 "RLIMIT_MEMLOCK allows 8 MiB and 0 B is used",
+                 under=as_nobody("prlimit", f"--memlock={8 * MIB}"))
+
+
+def test_locked_memory_of_two():
+    fails("--once", "-object", RAM + ",size=6M,mem-lock=on-fault", "-object",
+          "memory-backend-ram,id=m1,size=6M,mem-lock=on",
+          phrases=["needs 6 MiB locked in memory", "6 MiB is used"],
+          under=as_nobody("prlimit", f"--memlock={8 * MIB}"))
+
+
+def test_locked_memory_within_its_limit():
+    object_works(RAM + ",size=8M,mem-lock=on",
+                 under=as_nobody("prlimit", f"--memlock={8 * MIB}"))
+
+
 def test_hardly_any_descriptor():
     for count in range(6, 32, 5):
         fails("--once", "-object", RAM + ",size=2M",
