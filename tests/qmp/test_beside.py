@@ -239,6 +239,21 @@ def test_delete_cancels_a_change():
             daemon.qmp.finish(number)
 
 
+def test_delete_cancels_a_resize():
+    line = ("memory-backend-memfd,id=m0,size=4K,max-size=1G,prealloc=on,"
+            "prealloc-check=off")
+    with slow_hostmemd("-object", line) as daemon:
+        other = daemon.connect()
+        number = daemon.qmp.start("qom-set", path="m0", property="size",
+                                  value=GIB)
+        wait_until_populating(daemon)
+        assert other.execute("qom-get", path="m0", property="size") == 4096
+        assert other.execute("object-del", id="m0") == {}
+        assert memory_of(daemon) == 0
+        with raises(QmpError, "cancel"):
+            daemon.qmp.finish(number)
+
+
 def threads(daemon):
     """Name and blocked signals of each thread but the main one."""
     for task in harness.pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
