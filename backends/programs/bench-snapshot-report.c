@@ -23,6 +23,7 @@ static const BenchColumn columns[] = {
 static const char *const ways[] = {
     [BENCH_SNAPSHOT_OURS] = "snapshot",
     [BENCH_SNAPSHOT_STOP] = "stop and copy",
+    [BENCH_SNAPSHOT_QEMU] = "QEMU",
 };
 
 static void set_times(BenchReport *report, BenchRecord *record,
@@ -62,7 +63,10 @@ static void add_record(BenchReport *report, const BenchOptions *options,
     bench_report_set(report, record, "size",
                      g_strdup_printf("%" G_GUINT64_FORMAT, options->size));
     bench_report_set_number(report, record, "threads",
-                            g_array_index(options->threads, guint, 0), 0);
+                            cell->way == BENCH_SNAPSHOT_QEMU
+                                ? 1
+                                : g_array_index(options->threads, guint, 0),
+                            0);
     if (cell->skipped) {
         record->skipped = g_strdup(cell->skipped);
     } else {
@@ -91,7 +95,7 @@ static void draw(BenchReport *report, const BenchOptions *options,
     report->title = g_strdup("Snapshots");
     report->legend[BENCH_TONE_OURS] =
         "hostmem, and how long a writer waited at most";
-    report->legend[BENCH_TONE_PLAIN] = "stop and copy";
+    report->legend[BENCH_TONE_PLAIN] = "stop and copy; QEMU";
     for (guint i = 0; i < cells->len; i++) {
         const BenchSnapshotCell *cell = cells->pdata[i];
 
@@ -104,6 +108,8 @@ static void draw(BenchReport *report, const BenchOptions *options,
 static void add_facts(BenchReport *report, const BenchOptions *options)
 {
     report->facts = bench_facts(options);
+    bench_facts_add(report->facts, "theirs",
+                    bench_facts_version(options->qemu));
     bench_facts_add_limits(options, report->notes);
     g_ptr_array_add(
         report->notes,

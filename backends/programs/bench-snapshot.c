@@ -220,6 +220,25 @@ static void measure(const BenchOptions *options, BenchSnapshotCell *cells[2])
     g_free(run.path);
 }
 
+static void measure_qemu(const BenchOptions *options, BenchSnapshotCell *cell)
+{
+    g_autofree char *path = g_strdup_printf("%s/hostmem-bench-%d.image",
+                                            options->directory, getpid());
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BenchSnapshotQemu) qemu =
+        check_room(options, cell->memory, &error)
+            ? bench_snapshot_qemu_new(options, path, &error)
+            : NULL;
+    gboolean ok = qemu != NULL;
+
+    for (guint i = 0; ok && i < options->runs; i++) {
+        ok = bench_snapshot_qemu_take(qemu, cell, &error);
+    }
+    if (!ok) {
+        cell->skipped = g_strdup(error->message);
+    }
+}
+
 static void free_cell(gpointer data)
 {
     BenchSnapshotCell *cell = data;
@@ -228,19 +247,26 @@ static void free_cell(gpointer data)
     g_free(cell);
 }
 
+static void add_cell(GPtrArray *cells, const BenchSnapshotMemory *memory,
+                     BenchSnapshotWay way)
+{
+    BenchSnapshotCell *cell = g_new0(BenchSnapshotCell, 1);
+
+    cell->memory = memory;
+    cell->way = way;
+    g_ptr_array_add(cells, cell);
+}
+
+/* Pairs, and at the end QEMU's, which can protect private memory alone. */
 static GPtrArray *list_cells(void)
 {
     GPtrArray *cells = g_ptr_array_new_with_free_func(free_cell);
 
     for (guint i = 0; i < G_N_ELEMENTS(memories); i++) {
-        for (guint way = 0; way < 2; way++) {
-            BenchSnapshotCell *cell = g_new0(BenchSnapshotCell, 1);
-
-            cell->memory = &memories[i];
-            cell->way = way;
-            g_ptr_array_add(cells, cell);
-        }
+        add_cell(cells, &memories[i], BENCH_SNAPSHOT_OURS);
+        add_cell(cells, &memories[i], BENCH_SNAPSHOT_STOP);
     }
+    add_cell(cells, &memories[0], BENCH_SNAPSHOT_QEMU);
     return cells;
 }
 
@@ -248,15 +274,17 @@ BenchReport *bench_snapshot_run(const BenchOptions *options)
 {
     g_autoptr(GPtrArray) cells = list_cells();
     g_autoptr(BenchProgress) progress =
-        bench_progress_new(options, 1 + cells->len / 2);
+        bench_progress_new(options, 2 + cells->len / 2);
 
     bench_progress_step(progress, "warming up");
     bench_warm_up(options);
-    for (guint i = 0; i < cells->len; i += 2) {
+    for (guint i = 0; i + 1 < cells->len; i += 2) {
         BenchSnapshotCell *pair[] = {cells->pdata[i], cells->pdata[i + 1]};
 
         bench_progress_step(progress, "%s", pair[0]->memory->line);
         measure(options, pair);
     }
+    bench_progress_step(progress, "QEMU");
+    measure_qemu(options, cells->pdata[cells->len - 1]);
     return bench_snapshot_report(options, cells);
 }

@@ -39,6 +39,7 @@ typedef struct {
 typedef enum {
     BENCH_SNAPSHOT_OURS,
     BENCH_SNAPSHOT_STOP, /* all wait while the memory is written to a file */
+    BENCH_SNAPSHOT_QEMU, /* background-snapshot of a guest of its own */
 } BenchSnapshotWay;
 
 typedef struct {
@@ -50,6 +51,20 @@ typedef struct {
     BenchSamples protect;  /* nanoseconds until all was protected; or none */
     char *skipped;         /* (nullable): why there are no times */
 } BenchSnapshotCell;
+
+/* A QEMU with a guest that writes to its memory: bench-snapshot-qemu.c */
+
+typedef struct BenchSnapshotQemu BenchSnapshotQemu;
+
+/** @path: of the file that it writes */
+BenchSnapshotQemu *bench_snapshot_qemu_new(const BenchOptions *options,
+                                           const char *path, GError **error);
+/** Kills it, and removes the file. */
+void bench_snapshot_qemu_free(BenchSnapshotQemu *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchSnapshotQemu, bench_snapshot_qemu_free)
+/** Take one, and add what it was like to @cell. */
+gboolean bench_snapshot_qemu_take(BenchSnapshotQemu *self,
+                                  BenchSnapshotCell *cell, GError **error);
 
 /** (transfer full): @cells: (element-type BenchSnapshotCell) */
 BenchReport *bench_snapshot_report(const BenchOptions *options,

@@ -214,7 +214,7 @@ static void test_again(void)
 
 static void check_discard(const char *type)
 {
-    const HostmemSnapshotOptions slow = {.max_bandwidth = 8 * HM_MIB};
+    const HostmemSnapshotOptions slow = {.max_bandwidth = 4 * HM_MIB};
     g_autoptr(HostmemBackend) backend = hm_test_make(type);
     g_autoptr(HostmemBackend) restored = NULL;
     g_autoptr(HostmemJob) job = NULL;

@@ -127,7 +127,7 @@ static void check_unplug_meanwhile(const char *type)
     for (guint i = 0; i < 8; i++) {
         fill_block(&f, i, 7);
     }
-    job = start(&f, 16 * HM_MIB);
+    job = start(&f, 5 * HM_MIB);
     hm_test_assert_answer(f.device, UNPLUG, 4, 4, ACK);
     g_assert_false(hostmem_job_is_over(job));
     plug(&f, 6, 1);
