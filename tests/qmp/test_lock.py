@@ -6,8 +6,8 @@ import pathlib
 import re
 
 import harness
-from harness import (MIB, Hostmemd, MemoryCgroup, QmpError, raises, scratch,
-                     skip, wait_until)
+from harness import (MIB, Hostmemd, MemoryCgroup, QmpError,
+                     need_huge_pages, raises, scratch, skip, wait_until)
 
 SIZE = 4 * MIB
 MEMFD = "memory-backend-memfd,id=m0,size=4M"
@@ -64,6 +64,16 @@ def test_off():
     with Hostmemd("-object", ODD + ",prealloc=on") as daemon:
         assert memdev(daemon)["locked-size"] == 0
         assert locked(daemon) == 0
+
+
+def test_huge_pages_of_a_pool():
+    with need_huge_pages(2), Hostmemd(
+            "-object", MEMFD + ",hugetlb=on,hugetlbsize=2M,mem-lock=on") as daemon:
+        assert locked(daemon) == 0
+        entry = memdev(daemon)
+        assert entry["populated-size"] == SIZE, entry
+        assert entry["locked-size"] == entry["resident-size"] == SIZE, entry
+        wait_until(lambda: "nothing to do with huge pages" in daemon.stderr)
 
 
 def test_limit_is_given_back():

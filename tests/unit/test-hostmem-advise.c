@@ -163,7 +163,6 @@ static HostmemBackend *make_small(const char *options)
     hm_os_advise(addr, SIZE, MADV_NOHUGEPAGE);
     fill(backend);
     hm_os_advise(addr, SIZE, MADV_HUGEPAGE);
-    g_assert_cmpuint(hostmem_backend_get_populated_huge_size(backend), ==, 0);
     return backend;
 }
 
