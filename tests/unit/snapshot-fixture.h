@@ -12,7 +12,9 @@
 
 /* What the tests of util/snapshot have in common. */
 
+#ifndef SIZE
 #define SIZE (32 * HM_MIB)
+#endif
 
 /* Memory, and where its image goes. */
 typedef struct {
