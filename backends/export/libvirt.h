@@ -10,14 +10,29 @@
  * What we call of libvirt, each named once: a file of ours calls
  * lib->virConnectOpen(...) of what hm_libvirt_get() returns.  See libvirt.c.
  */
-#define HM_LIBVIRT_CALLS(CALL)        \
-    CALL(virConnectClose)             \
-    CALL(virConnectDomainXMLToNative) \
-    CALL(virConnectOpen)              \
-    CALL(virEventRegisterDefaultImpl) \
-    CALL(virGetLastError)             \
-    CALL(virInitialize)               \
-    CALL(virResetLastError)           \
+#define HM_LIBVIRT_CALLS(CALL)               \
+    CALL(virConnectClose)                    \
+    CALL(virConnectDomainEventDeregisterAny) \
+    CALL(virConnectDomainEventRegisterAny)   \
+    CALL(virConnectDomainXMLToNative)        \
+    CALL(virConnectGetURI)                   \
+    CALL(virConnectListAllDomains)           \
+    CALL(virConnectOpen)                     \
+    CALL(virConnectOpenReadOnly)             \
+    CALL(virConnectRegisterCloseCallback)    \
+    CALL(virConnectSetKeepAlive)             \
+    CALL(virConnectUnregisterCloseCallback)  \
+    CALL(virDomainFree)                      \
+    CALL(virDomainGetName)                   \
+    CALL(virDomainGetXMLDesc)                \
+    CALL(virDomainLookupByName)              \
+    CALL(virDomainLookupByUUIDString)        \
+    CALL(virDomainUpdateDeviceFlags)         \
+    CALL(virEventRegisterDefaultImpl)        \
+    CALL(virEventRegisterImpl)               \
+    CALL(virGetLastError)                    \
+    CALL(virInitialize)                      \
+    CALL(virResetLastError)                  \
     CALL(virSetErrorFunc)
 
 /* The same of libvirt-qemu. */

@@ -17,6 +17,7 @@
 #include <hostmem/guest-memory.h>
 #include <hostmem/host.h>
 #include <hostmem/job.h>
+#include <hostmem/libvirt-domain.h>
 #include <hostmem/libvirt.h>
 #include <hostmem/memory-pool.h>
 #include <hostmem/object.h>
