@@ -99,6 +99,56 @@ static const CtlOption del_options[] = {
     {0},
 };
 
+/* domain */
+
+#define ROW_URI                                                    \
+    {                                                              \
+        "--connect", 'c', "URI", CTL_WORD_URI,                     \
+            "Where libvirt is, as virsh takes it.  Without it\n"   \
+            "LIBVIRT_DEFAULT_URI in the environment says so, or\n" \
+            "libvirt itself."                                      \
+    }
+
+static const CtlArgument domain_arguments[] = {
+    {"DOMAIN", CTL_WORD_DOMAIN, CTL_OPTIONAL},
+    {0},
+};
+static const CtlOption domain_list_options[] = {
+    ROW_URI,
+    ROW_JSON,
+    {0},
+};
+static const CtlOption domain_status_options[] = {
+    ROW_URI,
+    ROW_JSON,
+    {"--read-only",
+     .help = "Do not ask QEMU for its backends, which libvirt notes as a\n"
+             "use of its monitor, and needs more rights."},
+    {0},
+};
+static const CtlArgument domain_plug_arguments[] = {
+    {"DOMAIN", CTL_WORD_DOMAIN},
+    {"ALIAS", CTL_WORD_ANY, CTL_OPTIONAL},
+    {"SIZE", CTL_WORD_ANY},
+    {0},
+};
+static const CtlOption domain_plug_options[] = {
+    ROW_URI,
+    {"--wait", .help =
+                   "Wait until the guest has as much, show how far it is, and\n"
+                   "fail when it stalls."},
+    {"--timeout", 0, "SECONDS", CTL_WORD_ANY,
+     "What counts as stalled: so long without a change [10]."},
+    {0},
+};
+static const CtlOption domain_watch_options[] = {
+    ROW_URI,
+    ROW_JSON,
+    {"--interval", 0, "SECONDS", CTL_WORD_ANY,
+     "How often to look when no event comes [2]."},
+    {0},
+};
+
 /* exec */
 
 static const CtlArgument exec_arguments[] = {
@@ -230,6 +280,21 @@ const CtlCommand ctl_commands[] = {
      "Write what the memory of a backend holds now to a file, while it is\n"
      "used.",
      ctl_run_snapshot},
+    {"domain list", NULL, domain_list_options,
+     "List the domains of a libvirt that run, and what memory they have.",
+     ctl_run_domain_list},
+    {"domain status", domain_arguments, domain_status_options,
+     "Show the memory devices and backends of one domain, or of all.",
+     ctl_run_domain_status},
+    {"domain plug", domain_plug_arguments, domain_plug_options,
+     "Say how much of a virtio-mem device its guest shall have.  ALIAS may\n"
+     "be left out where there is one device.",
+     ctl_run_domain_plug},
+    {"domain watch", domain_arguments, domain_watch_options,
+     "Show memory devices again at each event, and what happened, until\n"
+     "Ctrl-C or the end of DOMAIN: in place on a terminal, else a block\n"
+     "each; with --json a line each.",
+     ctl_run_domain_watch},
     {"events", NULL, list_options,
      "Print each event, until Ctrl-C or the end of the server.",
      ctl_run_events},
@@ -257,4 +322,30 @@ const CtlCommand *ctl_command_find(const char *name)
         }
     }
     return NULL;
+}
+
+const CtlCommand *ctl_command_find_in(const char *family, const char *word)
+{
+    g_autofree char *name =
+        g_strconcat(family ? family : word, family ? " " : NULL, word, NULL);
+
+    return ctl_command_find(name);
+}
+
+gboolean ctl_command_is_in(const CtlCommand *command, const char *family)
+{
+    gsize length = strlen(family);
+
+    return strncmp(command->name, family, length) == 0 &&
+           command->name[length] == ' ';
+}
+
+gboolean ctl_command_is_family(const char *word)
+{
+    const CtlCommand *row = ctl_commands;
+
+    while (row->name && !ctl_command_is_in(row, word)) {
+        row++;
+    }
+    return row->name != NULL;
 }

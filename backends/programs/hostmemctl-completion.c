@@ -13,7 +13,8 @@
  * what a word is.  "@files" and "@programs" are for the shell to find.
  *
  * What a server names is offered when it is an identifier; anything else could
- * mean something to the shell.  A server that is slow has nothing to offer.
+ * mean something to the shell.  A server that is slow has nothing to offer; and
+ * nobody is asked for a password because somebody has pressed Tab.
  */
 
 #define LIMIT_SECONDS 2
@@ -81,11 +82,26 @@ static void offer_options(Line *line, const CtlOption *rows)
     }
 }
 
+/* Of a family the first word, once, and what it has behind that one. */
+static void offer_command(Line *line, const CtlCommand *row)
+{
+    const char *family = line->call.family;
+    gsize length = strcspn(row->name, " ");
+    g_autofree char *first = g_strndup(row->name, length);
+
+    if (family && ctl_command_is_in(row, family)) {
+        offer(line, row->name + strlen(family) + 1, "");
+    } else if (!family && (!row->name[length] || row == ctl_commands ||
+                           !ctl_command_is_in(row - 1, first))) {
+        offer(line, first, "");
+    }
+}
+
 static void offer_commands(Line *line)
 {
     for (const CtlCommand *row = ctl_commands; row->name; row++) {
         if (!row->hidden) {
-            offer(line, row->name, "");
+            offer_command(line, row);
         }
     }
 }
@@ -159,6 +175,32 @@ static void offer_properties(Line *line)
     offer_names(line, CTL_WORD_PROPERTY, of);
 }
 
+/* Of libvirt on this machine. */
+static void offer_domains(Line *line)
+{
+    const char *uri = ctl_call_get(&line->call, "--connect")
+                          ?: g_getenv("LIBVIRT_DEFAULT_URI");
+    gboolean near = !uri || (strstr(uri, ":///") && !strchr(uri, '+'));
+    g_autoptr(HostmemLibvirtConnection) connection =
+        near ? ctl_domain_connect(&line->call, TRUE, NULL) : NULL;
+    g_autoptr(GPtrArray) domains =
+        connection ? hostmem_libvirt_connection_list(connection, NULL) : NULL;
+
+    for (guint i = 0; domains && i < domains->len; i++) {
+        const HostmemLibvirtDomain *domain = domains->pdata[i];
+
+        if (ctl_name_is_plain(domain->name)) {
+            offer(line, domain->name, "");
+        }
+    }
+}
+
+static void offer_uris(Line *line)
+{
+    offer(line, "qemu:///system", "");
+    offer(line, "qemu:///session", "");
+}
+
 static void offer_addresses(Line *line)
 {
     if (g_str_has_prefix(line->word, "unix:")) {
@@ -179,6 +221,12 @@ static void offer_word(Line *line, CtlWord word)
         break;
     case CTL_WORD_SOCKET:
         g_string_append(line->answer, "@files\n");
+        break;
+    case CTL_WORD_URI:
+        offer_uris(line);
+        break;
+    case CTL_WORD_DOMAIN:
+        offer_domains(line);
         break;
     case CTL_WORD_SHELL:
         offer(line, "bash", "");
@@ -212,6 +260,14 @@ static void offer_word(Line *line, CtlWord word)
 
 /* Where the word at hand stands */
 
+static void take_command(Line *line, const char *text)
+{
+    line->call.command = ctl_command_find_in(line->call.family, text);
+    if (!line->call.command && ctl_command_is_family(text)) {
+        line->call.family = text;
+    }
+}
+
 /* (nullable): the row whose argument the next word is. */
 static const CtlOption *take(Line *line, const char *text)
 {
@@ -233,7 +289,7 @@ static const CtlOption *take(Line *line, const char *text)
         return ctl_option_needs_argument(row) && !equals ? row : NULL;
     }
     if (*text != '-' && !line->call.command) {
-        line->call.command = ctl_command_find(text);
+        take_command(line, text);
     } else if (*text != '-') {
         g_ptr_array_add(line->words, (gpointer)text);
     }
@@ -256,6 +312,16 @@ static const CtlArgument *argument_of(const Line *line)
                                                                        : NULL;
 }
 
+/* But what a command has of its own. */
+static void offer_common_options(Line *line)
+{
+    for (const CtlOption *row = ctl_options; row->name; row++) {
+        if (ctl_option_find(line->call.command, row->name) == row) {
+            offer(line, row->name, "");
+        }
+    }
+}
+
 static void offer_option(Line *line)
 {
     const CtlOption *row = ctl_option_find(line->call.command, line->word);
@@ -270,7 +336,7 @@ static void offer_option(Line *line)
         offer_word(line, row->word);
         return;
     }
-    offer_options(line, ctl_options);
+    offer_common_options(line);
     offer_options(line,
                   line->call.command ? line->call.command->options : NULL);
 }

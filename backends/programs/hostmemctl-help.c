@@ -4,7 +4,8 @@
 static const char head[] =
     "Usage: hostmemctl [--connect ADDRESS] COMMAND [ARGUMENT]...\n"
     "\n"
-    "Drive a hostmemd over QMP, and a QEMU as far as both understand it.\n"
+    "Drive a hostmemd over QMP, and a QEMU as far as both understand it; or\n"
+    "the memory of domains, over libvirt.\n"
     "Options may stand before or behind their arguments, and '--' ends them.\n";
 
 static const char tail[] =
@@ -17,6 +18,7 @@ static const char tail[] =
     "  hostmemctl status --watch\n"
     "  hostmemctl exec m1 -- qemu-system-x86_64 -object {m1:object} ...\n"
     "  hostmemctl attach /run/vm7.sock m2\n"
+    "  hostmemctl domain plug vm7 8G --wait --connect qemu+ssh://host/system\n"
     "\n"
     "The exit status is 0, or 1 after an error, or that of the program that a\n"
     "command runs.\n";
@@ -75,11 +77,23 @@ static void append_command(GString *text, const CtlCommand *command)
     append_options(text, command->options, "      ");
 }
 
+/* Of all commands, but what a command has of its own. */
+static void append_common(GString *text, const CtlCommand *command)
+{
+    for (const CtlOption *row = ctl_options; row->name; row++) {
+        if (ctl_option_find(command, row->name) == row) {
+            append_option(text, row, "  ");
+        }
+    }
+}
+
 static char *help_of_one(const CtlCommand *command)
 {
-    GString *text = g_string_new("Usage: hostmemctl [--connect ADDRESS] ");
+    GString *text = g_string_new(NULL);
 
-    g_string_append(text, command->name);
+    g_string_printf(text, "Usage: hostmemctl [--connect %s] %s",
+                    ctl_option_find(command, "--connect")->argument,
+                    command->name);
     if (command->options && command->options->name) {
         g_string_append(text, " [OPTION]...");
     }
@@ -88,7 +102,23 @@ static char *help_of_one(const CtlCommand *command)
     append_lines(text, "", command->help);
     g_string_append(text, "\nOptions:\n");
     append_options(text, command->options, "  ");
-    append_options(text, ctl_options, "  ");
+    append_common(text, command);
+    return g_string_free(text, FALSE);
+}
+
+char *ctl_help_of_family(const char *family)
+{
+    GString *text = g_string_new(NULL);
+
+    g_string_printf(text,
+                    "Usage: hostmemctl %s COMMAND [ARGUMENT]...\n\n"
+                    "Commands:\n",
+                    family);
+    for (const CtlCommand *row = ctl_commands; row->name; row++) {
+        if (ctl_command_is_in(row, family)) {
+            append_command(text, row);
+        }
+    }
     return g_string_free(text, FALSE);
 }
 

@@ -3,7 +3,8 @@
 #include "hostmemctl.h"
 
 /*
- * The first word that is no option is the sub-command.  Options of all
+ * The first word that is no option is the sub-command, or its family, and the
+ * second one says which of that.  Options of all
  * sub-commands may stand anywhere, others behind their sub-command; "--" ends
  * them.  An option's argument follows it or a '='; one that may be left out
  * only a '='.
@@ -27,8 +28,9 @@ static gboolean refuse(GError **error, const char *format, ...)
 /* The program's name, and the sub-command's. */
 static char *where(const CtlCall *self)
 {
-    return g_strconcat("hostmemctl", self->command ? " " : "",
-                       self->command ? self->command->name : "", NULL);
+    const char *name = self->command ? self->command->name : self->family;
+
+    return g_strconcat("hostmemctl", name ? " " : "", name, NULL);
 }
 
 /* Options */
@@ -60,9 +62,9 @@ static const CtlOption *find_in(const CtlOption *rows, const char *text)
 
 const CtlOption *ctl_option_find(const CtlCommand *command, const char *text)
 {
-    const CtlOption *row = find_in(ctl_options, text);
+    const CtlOption *row = command ? find_in(command->options, text) : NULL;
 
-    return row || !command ? row : find_in(command->options, text);
+    return row ? row : find_in(ctl_options, text);
 }
 
 /* A number below 0 is a word. */
@@ -102,6 +104,16 @@ static gboolean parse_option(CtlCall *self, char ***argv, GError **error)
 
 /* Words */
 
+static gboolean refuse_command(const CtlCall *self, const char *word,
+                               GError **error)
+{
+    g_autofree char *program = where(self);
+
+    return refuse(error, "%s%s%s: no such command; try '%s --help'",
+                  self->family ? self->family : "", self->family ? " " : "",
+                  word, program);
+}
+
 static gboolean parse_word(CtlCall *self, GPtrArray *words, const char *word,
                            GError **error)
 {
@@ -109,9 +121,12 @@ static gboolean parse_word(CtlCall *self, GPtrArray *words, const char *word,
         g_ptr_array_add(words, g_strdup(word));
         return check_text(word, error);
     }
-    self->command = ctl_command_find(word);
-    return self->command ||
-           refuse(error, "%s: no such command; try 'hostmemctl --help'", word);
+    self->command = ctl_command_find_in(self->family, word);
+    if (!self->command && !self->family && ctl_command_is_family(word)) {
+        self->family = word;
+        return TRUE;
+    }
+    return self->command || refuse_command(self, word, error);
 }
 
 static gboolean takes_rest(const CtlCommand *command)
@@ -166,10 +181,14 @@ static gboolean refuse_missing(const CtlCall *self, const char *name,
                   self->command->name, (int)strcspn(name, " "), name, program);
 }
 
-/* Behind the words of a row. */
-static char **skip(const CtlArgument *row, char **word)
+/* Behind the words of a row, of which @spare may be for optional ones. */
+static char **skip(const CtlArgument *row, char **word, guint *spare)
 {
     if (row->flags & CTL_REST || !*word) {
+        return word;
+    }
+    if (row->flags & CTL_OPTIONAL && (*spare)-- == 0) {
+        *spare = 0;
         return word;
     }
     do {
@@ -178,9 +197,22 @@ static char **skip(const CtlArgument *row, char **word)
     return word;
 }
 
+/* How many words there are beyond those that there must be. */
+static guint count_spare(const CtlCall *self)
+{
+    guint n = g_strv_length(self->words);
+
+    for (const CtlArgument *row = self->command->arguments; row && row->name;
+         row++) {
+        n -= n > 0 && !(row->flags & (CTL_OPTIONAL | CTL_REST));
+    }
+    return n;
+}
+
 static gboolean check_words(const CtlCall *self, GError **error)
 {
     char **word = self->words;
+    guint spare = count_spare(self);
 
     for (const CtlArgument *row = self->command->arguments; row && row->name;
          row++) {
@@ -190,7 +222,7 @@ static gboolean check_words(const CtlCall *self, GError **error)
         if (!given && !(row->flags & CTL_OPTIONAL)) {
             return refuse_missing(self, row->name, error);
         }
-        word = skip(row, word);
+        word = skip(row, word, &spare);
     }
     if (*word) {
         return refuse(error, "%s: unexpected argument '%s'",
@@ -210,7 +242,10 @@ static gboolean check(const CtlCall *self, GError **error)
         return TRUE;
     }
     if (!self->command) {
-        return refuse(error, "no command is given; try 'hostmemctl --help'");
+        g_autofree char *program = where(self);
+        return refuse(error, "%s%sno command is given; try '%s --help'",
+                      self->family ? self->family : "",
+                      self->family ? ": " : "", program);
     }
     return check_words(self, error);
 }

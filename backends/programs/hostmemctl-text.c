@@ -99,6 +99,15 @@ char *ctl_text_bar(guint64 done, guint64 total)
     return g_strdup_printf("[%s] %3d %%", bar, (int)(part * 100));
 }
 
+char *ctl_text_time(gint64 time_us)
+{
+    g_autoptr(GDateTime) utc =
+        g_date_time_new_from_unix_utc(time_us / G_USEC_PER_SEC);
+    g_autoptr(GDateTime) local = g_date_time_to_local(utc);
+
+    return g_date_time_format(local, "%Y-%m-%d %H:%M:%S");
+}
+
 /* Terminals */
 
 static gsize cells_of(gunichar c)

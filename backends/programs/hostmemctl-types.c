@@ -64,6 +64,10 @@ int ctl_run_help(CtlCall *call, GError **error)
     const char *topic = call->words[0];
     const CtlCommand *command = topic ? ctl_command_find(topic) : NULL;
 
+    if (topic && ctl_command_is_family(topic)) {
+        g_autofree char *family = ctl_help_of_family(topic);
+        return ctl_put(family, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
     if (topic && !command) {
         return help_of_type(call, topic, error);
     }

@@ -13,7 +13,7 @@ static const CtlColumn job_columns[] = {
     {"done", TRUE}, {"total", TRUE}, {"error", FALSE},  {0},
 };
 
-static char *bar_of(const json_t *object, const char *done, const char *total)
+char *ctl_view_bar(const json_t *object, const char *done, const char *total)
 {
     guint64 part, whole;
 
@@ -32,16 +32,16 @@ void ctl_view_jobs(const json_t *jobs, GString *text)
 
     json_array_foreach(jobs, i, job)
     {
-        ctl_table_add(table,
-                      (char *[]){
-                          ctl_text_member(job, "id"),
-                          ctl_text_member(job, "type"),
-                          ctl_text_member(job, "status"),
-                          bar_of(job, "current-progress", "total-progress"),
-                          ctl_text_size(job, "current-progress"),
-                          ctl_text_size(job, "total-progress"),
-                          ctl_text_member(job, "error"),
-                      });
+        ctl_table_add(
+            table, (char *[]){
+                       ctl_text_member(job, "id"),
+                       ctl_text_member(job, "type"),
+                       ctl_text_member(job, "status"),
+                       ctl_view_bar(job, "current-progress", "total-progress"),
+                       ctl_text_size(job, "current-progress"),
+                       ctl_text_size(job, "total-progress"),
+                       ctl_text_member(job, "error"),
+                   });
     }
     ctl_table_append_to(table, text);
 }
@@ -63,7 +63,7 @@ void ctl_view_pools(const json_t *pools, GString *text)
     {
         ctl_table_add(table, (char *[]){
                                  ctl_text_member(pool, "id"),
-                                 bar_of(pool, "ready-size", "size"),
+                                 ctl_view_bar(pool, "ready-size", "size"),
                                  ctl_text_size(pool, "ready-size"),
                                  ctl_text_size(pool, "lent-size"),
                                  ctl_text_size(pool, "dirty-size"),
@@ -183,7 +183,7 @@ static void add_device(CtlTable *table, const json_t *entry,
                              ctl_text_member(device, "id"),
                              ctl_text_member(entry, "type"),
                              id_of(device, "memdev"),
-                             bar_of(device, "size", "requested-size"),
+                             ctl_view_bar(device, "size", "requested-size"),
                              ctl_text_size(device, "size"),
                              ctl_text_size(device, "requested-size"),
                              ctl_text_size(device, "max-size"),
@@ -295,13 +295,13 @@ static void view_progress(const CtlNews *news, GString *text)
     for (GList *at = ids; at; at = at->next) {
         const json_t *data = g_hash_table_lookup(news->progress, at->data);
 
-        ctl_table_add(table,
-                      (char *[]){
-                          g_strdup(at->data),
-                          bar_of(data, "current-progress", "total-progress"),
-                          ctl_text_size(data, "current-progress"),
-                          ctl_text_size(data, "total-progress"),
-                      });
+        ctl_table_add(
+            table, (char *[]){
+                       g_strdup(at->data),
+                       ctl_view_bar(data, "current-progress", "total-progress"),
+                       ctl_text_size(data, "current-progress"),
+                       ctl_text_size(data, "total-progress"),
+                   });
     }
     ctl_table_append_to(table, text);
 }
@@ -341,8 +341,7 @@ static void append_errors(const json_t *status, GString *text)
     g_string_append(text, json_object_size(errors) ? "\n" : "");
 }
 
-/* A blank line between two tables. */
-static void separate(GString *text, gsize *end)
+void ctl_view_separate(GString *text, gsize *end)
 {
     if (text->len > *end) {
         g_string_insert_c(text, *end, '\n');
@@ -357,18 +356,18 @@ void ctl_view_status(const json_t *status, const CtlNews *news, GString *text)
     append_head(status, text);
     end = text->len;
     view_backends(json_object_get(status, "memdev"), text);
-    separate(text, &end);
+    ctl_view_separate(text, &end);
     view_devices(json_object_get(status, "memory-devices"), news, text);
-    separate(text, &end);
+    ctl_view_separate(text, &end);
     if (news) {
         view_progress(news, text);
-        separate(text, &end);
+        ctl_view_separate(text, &end);
     }
     ctl_view_jobs(json_object_get(status, "jobs"), text);
-    separate(text, &end);
+    ctl_view_separate(text, &end);
     ctl_view_pools(json_object_get(status, "memory-pools"), text);
-    separate(text, &end);
+    ctl_view_separate(text, &end);
     view_nodes(json_object_get(status, "host-nodes"), text);
-    separate(text, &end);
+    ctl_view_separate(text, &end);
     append_errors(status, text);
 }

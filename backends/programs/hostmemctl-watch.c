@@ -2,8 +2,6 @@
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 #include "hostmemctl.h"
 
 /*
@@ -12,10 +10,7 @@
  * All is asked for and shown, again when the interval is over, and at once when
  * an event comes, though not before a tenth of a second has passed.
  *
- * On a terminal the cursor goes up as many lines as were drawn, and each line
- * is drawn over.  That is right as long as none wraps and none scrolls, so
- * lines are cut, and there are fewer of them than the terminal has.  Elsewhere
- * a block follows the other.
+ * On a terminal it is drawn in place, elsewhere a block follows the other.
  */
 
 #define SETTLE_US (100 * 1000)
@@ -23,21 +18,16 @@
 #define FORGET_US (2500 * 1000)
 
 /* Devices that were heard of; a peer may invent as many as it likes. */
-#define MANY        4096
-
-#define CLEAR_ALL   "\033[H\033[2J"
-#define CLEAR_LINE  "\033[K"
-#define CLEAR_BELOW "\033[J"
+#define MANY 4096
 
 typedef struct {
     CtlPeer *peer;
     gboolean json;
-    gboolean terminal;
+    CtlScreen *screen;   /* (nullable): NULL when it is no terminal */
     gboolean news_since; /* something happened since all was asked for */
     GHashTable *absent;
     CtlNews news;
     GHashTable *heard; /* id to when its progress was */
-    guint drawn;       /* lines on the terminal */
     guint resized;     /* source of SIGWINCH */
 } Watch;
 
@@ -91,40 +81,12 @@ static void forget(Watch *self, const json_t *jobs)
 
 /* Drawing */
 
-static char *now_as_text(void)
-{
-    g_autoptr(GDateTime) now = g_date_time_new_now_local();
-
-    return g_date_time_format(now, "%Y-%m-%d %H:%M:%S");
-}
-
-static gboolean draw(Watch *self, const char *text, GError **error)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    g_autoptr(GString) drawing = g_string_new(NULL);
-    gsize columns, n;
-    guint i;
-
-    if (self->drawn) {
-        g_string_printf(drawing, "\033[%uA", self->drawn);
-    }
-    ctl_terminal_size(STDOUT_FILENO, &columns, &n);
-    for (i = 0; lines[i] && i + 1 < n; i++) {
-        g_autofree char *cut = ctl_text_cut(lines[i], columns - 1);
-
-        g_string_append_printf(drawing, "%s" CLEAR_LINE "\n", cut);
-    }
-    g_string_append(drawing, CLEAR_BELOW);
-    self->drawn = i;
-    return ctl_put(drawing->str, error);
-}
-
 static gboolean show(Watch *self, GError **error)
 {
     self->news_since = FALSE;
     json_auto_t *status = ctl_status_read(self->peer, self->absent, error);
     g_autoptr(GString) text = g_string_new(NULL);
-    g_autofree char *now = now_as_text();
+    g_autofree char *now = ctl_text_time(g_get_real_time());
 
     if (!status) {
         return FALSE;
@@ -135,9 +97,8 @@ static gboolean show(Watch *self, GError **error)
     forget(self, json_object_get(status, "jobs"));
     g_string_printf(text, "%s  ", now);
     ctl_view_status(status, &self->news, text);
-    if (self->terminal) {
-        g_string_truncate(text, text->len - 1); /* the last newline */
-        return draw(self, text->str, error);
+    if (self->screen) {
+        return ctl_screen_draw(self->screen, text->str, error);
     }
     g_string_append_c(text, '\n');
     return ctl_put(text->str, error);
@@ -147,9 +108,7 @@ static gboolean on_resized(gpointer user_data)
 {
     Watch *self = user_data;
 
-    /* Lines may have wrapped: nobody knows how many there are. */
-    self->drawn = 0;
-    ctl_put(CLEAR_ALL, NULL);
+    ctl_screen_clear(self->screen);
     ctl_peer_wake(self->peer);
     return G_SOURCE_CONTINUE;
 }
@@ -179,7 +138,7 @@ static Watch *watch_new(CtlPeer *peer, gboolean json)
 
     self->peer = peer;
     self->json = json;
-    self->terminal = !json && ctl_is_terminal(STDOUT_FILENO);
+    self->screen = json ? NULL : ctl_screen_new();
     self->absent = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
     self->heard =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -187,7 +146,7 @@ static Watch *watch_new(CtlPeer *peer, gboolean json)
                                                 (GDestroyNotify)json_decref);
     self->news.resizes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                                (GDestroyNotify)json_decref);
-    if (self->terminal) {
+    if (self->screen) {
         self->resized = g_unix_signal_add(SIGWINCH, on_resized, self);
     }
     ctl_peer_set_listener(peer, on_event, self);
@@ -201,6 +160,7 @@ static void watch_free(Watch *self)
         g_source_remove(self->resized);
     }
     ctl_peer_set_listener(self->peer, NULL, NULL);
+    g_clear_pointer(&self->screen, ctl_screen_free);
     g_hash_table_unref(self->absent);
     g_hash_table_unref(self->heard);
     g_hash_table_unref(self->news.progress);

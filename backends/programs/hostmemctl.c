@@ -33,7 +33,8 @@ static void keep_sigpipe(void)
 static char *find_information(const CtlCall *call)
 {
     if (ctl_call_has(call, "--help")) {
-        return ctl_help(call->command);
+        return call->family && !call->command ? ctl_help_of_family(call->family)
+                                              : ctl_help(call->command);
     }
     if (ctl_call_has(call, "--version")) {
         return g_strdup_printf("hostmemctl version %s\n", hostmem_version());

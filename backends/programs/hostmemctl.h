@@ -31,10 +31,12 @@ typedef enum {
     CTL_WORD_PATH,     /* the path of an object or a device */
     CTL_WORD_TYPE,     /* a type of objects */
     CTL_WORD_DRIVER,   /* a type of devices */
+    CTL_WORD_URI,      /* of libvirt */
+    CTL_WORD_DOMAIN,   /* the name of a domain of libvirt */
 } CtlWord;
 
 enum {
-    CTL_OPTIONAL = 1 << 0, /* may be left out, as may those behind it */
+    CTL_OPTIONAL = 1 << 0, /* may be left out; those in front come first */
     CTL_REPEATED = 1 << 1, /* the last one: one or more */
     CTL_REST = 1 << 2,     /* what follows "--", left as it is */
 };
@@ -61,7 +63,7 @@ typedef struct {
  * @run returns the exit status, which is not 0 when it sets an error.
  */
 typedef struct {
-    const char *name;
+    const char *name;             /* "status"; "domain list" of a family */
     const CtlArgument *arguments; /* (nullable) */
     const CtlOption *options;     /* (nullable) */
     const char *help;             /* lines */
@@ -76,12 +78,19 @@ extern const CtlOption ctl_options[];
 
 /** (nullable): by name. */
 const CtlCommand *ctl_command_find(const char *name);
+/** (nullable): by a word, and the family that a word before it has named. */
+const CtlCommand *ctl_command_find_in(const char *family, const char *word);
+/** Whether it is the first word of names. */
+gboolean ctl_command_is_family(const char *word);
+/** Whether it is of one. */
+gboolean ctl_command_is_in(const CtlCommand *command, const char *family);
 
 /* The command line: hostmemctl-options.c */
 
 /** A sub-command and what it was called with. */
 struct CtlCall {
     const CtlCommand *command; /* NULL: none, but --help or --version */
+    const char *family;        /* (nullable): what @command is of, or all */
     char **words;              /* its arguments, as many as its rows allow */
     char **rest;               /* (nullable): what followed "--", of CTL_REST */
     GHashTable *options;       /* name to argument, "" without one */
@@ -100,8 +109,8 @@ CtlCall *ctl_call_parse(char **argv, GError **error);
 void ctl_call_free(CtlCall *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlCall, ctl_call_free)
 
-/** (nullable): the row of "--name" or "--name=ARGUMENT", also of those that all
- * commands have; @command may be NULL. */
+/** (nullable): the row of "--name" or "--name=ARGUMENT": the command's, or of
+ * those that all commands have; @command may be NULL. */
 const CtlOption *ctl_option_find(const CtlCommand *command, const char *text);
 /** Whether it cannot be written without its argument. */
 gboolean ctl_option_needs_argument(const CtlOption *row);
@@ -123,6 +132,8 @@ gboolean ctl_call_get_seconds(const CtlCall *self, const char *option,
 
 /** (transfer full): of one sub-command, or of all with NULL. */
 char *ctl_help(const CtlCommand *command);
+/** (transfer full): of all of a family. */
+char *ctl_help_of_family(const char *family);
 
 /* Somebody who speaks QMP: hostmemctl-peer.c */
 
@@ -392,6 +403,8 @@ char *ctl_text_of(const json_t *value);
 char *ctl_text_member(const json_t *object, const char *key);
 /** (transfer full) (nullable): a member that is bytes: "4 GiB". */
 char *ctl_text_size(const json_t *object, const char *key);
+/** (transfer full): "2026-01-31 12:00:00", of g_get_real_time(). */
+char *ctl_text_time(gint64 time_us);
 /** (transfer full): "[####....]  50 %". */
 char *ctl_text_bar(guint64 done, guint64 total);
 /** Cells that a terminal needs for a text. */
@@ -450,6 +463,40 @@ gboolean ctl_is_terminal(int fd);
 /** How many columns and lines it has, or usually would. */
 void ctl_terminal_size(int fd, gsize *columns, gsize *lines);
 
+/* A text that is drawn in place, on standard output: hostmemctl-screen.c */
+
+typedef struct CtlScreen CtlScreen;
+
+/** (nullable): NULL when it is no terminal. */
+CtlScreen *ctl_screen_new(void);
+void ctl_screen_free(CtlScreen *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlScreen, ctl_screen_free)
+/** As much of a text as there is room for, over what was drawn before.  FALSE
+ * as of ctl_put(). */
+gboolean ctl_screen_draw(CtlScreen *self, const char *text, GError **error);
+void ctl_screen_clear(CtlScreen *self);
+
+/* Domains of libvirt: hostmemctl-domain.c */
+
+/** (transfer full): at the URI of a call; or NULL, as of
+ * hostmem_libvirt_connection_new(). */
+HostmemLibvirtConnection *
+ctl_domain_connect(const CtlCall *call, gboolean read_only, GError **error);
+/**
+ * ctl_domain_read: domains that run.
+ * @name: (nullable): of one, or its UUID; NULL: all
+ *
+ * Returns: (transfer full): {"uri", "domains": [{"name", "uuid", "id",
+ * "memory", "current", "max", "devices": [{"alias", "model", "size", "block",
+ * "requested", "current", "node"}]}]}, without what is not known; or NULL as of
+ * hostmem_libvirt_connection_get()
+ */
+json_t *ctl_domain_read(HostmemLibvirtConnection *connection, const char *name,
+                        GError **error);
+/** Each a table; nothing without a row. */
+void ctl_domain_view(const json_t *status, GString *text);
+void ctl_domain_view_devices(const json_t *status, GString *text);
+
 /* What a peer has, as tables: hostmemctl-view.c */
 
 /** What events said meanwhile, of which no query tells. */
@@ -458,6 +505,10 @@ typedef struct {
     GHashTable *resizes;  /* path to json_t: MEMORY_DEVICE_RESIZE's data */
 } CtlNews;
 
+/** Room between tables: a blank line before what came behind @end. */
+void ctl_view_separate(GString *text, gsize *end);
+/** (transfer full) (nullable): a bar of two members that are bytes. */
+char *ctl_view_bar(const json_t *object, const char *done, const char *total);
 /** @jobs: of query-jobs */
 void ctl_view_jobs(const json_t *jobs, GString *text);
 /** @pools: of query-memory-pools */
@@ -506,6 +557,18 @@ int ctl_run_detach(CtlCall *call, GError **error);
 /* hostmemctl-completion.c */
 int ctl_run_complete(CtlCall *call, GError **error);
 int ctl_run_completion(CtlCall *call, GError **error);
+
+/* hostmemctl-domain-list.c */
+int ctl_run_domain_list(CtlCall *call, GError **error);
+
+/* hostmemctl-domain-plug.c */
+int ctl_run_domain_plug(CtlCall *call, GError **error);
+
+/* hostmemctl-domain-status.c */
+int ctl_run_domain_status(CtlCall *call, GError **error);
+
+/* hostmemctl-domain-watch.c */
+int ctl_run_domain_watch(CtlCall *call, GError **error);
 
 /* hostmemctl-events.c */
 /** (transfer full): an event as a line, for people. */

@@ -90,6 +90,15 @@ def test_options():
     assert complete("hostmemctl jobs --w") == set()
 
 
+def test_commands_of_a_family():
+    assert complete("hostmemctl do") == {"domain"}
+    assert complete("hostmemctl domain ") == {"list", "status", "plug", "watch"}
+    assert complete("hostmemctl domain pl") == {"plug"}
+    assert complete("hostmemctl domain plug --w") == {"--wait"}
+    assert complete("hostmemctl domain list -") == {
+        "--connect", "--help", "--json", "--version"}
+
+
 def test_types_and_their_properties():
     assert complete("hostmemctl add memory-backend-me") == {
         "memory-backend-memfd,"}

@@ -278,6 +278,11 @@ class Libvirtd:
         self._process.wait(20)
         self._log.close()
 
+    def kill(self):
+        """libvirtd goes as if it had crashed, and its domains with it."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(20)
+
     @property
     def mount_namespace(self):
         """What /proc/PID/ns/mnt of libvirtd and its domains leads to."""

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import harness
+from ctl import started
 from harness import Hostmemd, program
 
 
@@ -17,6 +18,15 @@ def libraries(pid):
 def test_a_daemon_without_libvirt():
     with Hostmemd("-object", "memory-backend-ram,id=m0,size=1M") as daemon:
         found = libraries(daemon.process.pid)
+    assert "libhostmem" in found, found
+    assert not [name for name in found if "virt" in name], found
+
+
+def test_a_hostmemctl_that_is_not_about_domains():
+    with Hostmemd("-object", "memory-backend-ram,id=m0,size=1M") as daemon, \
+            started(daemon, "status", "--watch") as process:
+        process.stdout.readline()
+        found = libraries(process.pid)
     assert "libhostmem" in found, found
     assert not [name for name in found if "virt" in name], found
 
