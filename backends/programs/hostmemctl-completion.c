@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "hostmemctl.h"
+#include "hostmemctl-domain.h"
 
 /*
  * Theory of operation

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
-#include "hostmemctl.h"
+#include "hostmemctl-domain.h"
 
 int ctl_run_domain_list(CtlCall *call, GError **error)
 {

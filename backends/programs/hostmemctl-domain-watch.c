@@ -2,7 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "hostmemctl.h"
+#include "hostmemctl-domain.h"
 
 /*
  * Theory of operation

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "hostmemctl.h"
+#include "hostmemctl-domain.h"
 
 /* What the commands about domains share: what libvirt says of them, as JSON and
  * as tables. */

@@ -476,27 +476,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlScreen, ctl_screen_free)
 gboolean ctl_screen_draw(CtlScreen *self, const char *text, GError **error);
 void ctl_screen_clear(CtlScreen *self);
 
-/* Domains of libvirt: hostmemctl-domain.c */
-
-/** (transfer full): at the URI of a call; or NULL, as of
- * hostmem_libvirt_connection_new(). */
-HostmemLibvirtConnection *
-ctl_domain_connect(const CtlCall *call, gboolean read_only, GError **error);
-/**
- * ctl_domain_read: domains that run.
- * @name: (nullable): of one, or its UUID; NULL: all
- *
- * Returns: (transfer full): {"uri", "domains": [{"name", "uuid", "id",
- * "memory", "current", "max", "devices": [{"alias", "model", "size", "block",
- * "requested", "current", "node"}]}]}, without what is not known; or NULL as of
- * hostmem_libvirt_connection_get()
- */
-json_t *ctl_domain_read(HostmemLibvirtConnection *connection, const char *name,
-                        GError **error);
-/** Each a table; nothing without a row. */
-void ctl_domain_view(const json_t *status, GString *text);
-void ctl_domain_view_devices(const json_t *status, GString *text);
-
 /* What a peer has, as tables: hostmemctl-view.c */
 
 /** What events said meanwhile, of which no query tells. */
