@@ -7,6 +7,9 @@
     (4u << 20) /* bytes: as much as libvirt transports \
                 */
 
+/** (transfer full): of nothing, that does not run. */
+HostmemLibvirtDomain *hm_domain_new(void);
+
 /**
  * hm_domain_parse: read what libvirt says of a domain.
  * @xml: untrusted

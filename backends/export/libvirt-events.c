@@ -53,7 +53,6 @@ void hm_libvirt_events_unref(HmLibvirtEvents *self)
 {
     if (g_atomic_ref_count_dec(&self->count)) {
         g_queue_clear_full(&self->queue, free_event);
-        g_clear_pointer(&self->ids, g_array_unref);
         g_mutex_clear(&self->registering);
         g_mutex_clear(&self->lock);
         g_cond_clear(&self->changed);
@@ -194,15 +193,19 @@ static gboolean is_unknown(const HmLibvirt *lib)
                     last->code == VIR_ERR_OPERATION_UNSUPPORTED);
 }
 
-gboolean hm_libvirt_events_listen(HmLibvirtEvents *self,
-                                  virConnectPtr connection, GError **error)
+/* Of all that was registered. */
+static void deregister(HmLibvirtEvents *self, virConnectPtr connection)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->registering);
-
-    if (self->ids) {
-        return TRUE;
+    for (guint i = 0; self->ids && i < self->ids->len; i++) {
+        self->lib->virConnectDomainEventDeregisterAny(
+            connection, g_array_index(self->ids, int, i));
     }
-    self->ids = g_array_new(FALSE, FALSE, sizeof(int));
+    g_clear_pointer(&self->ids, g_array_unref);
+}
+
+static gboolean listen_to_all(HmLibvirtEvents *self, virConnectPtr connection,
+                              GError **error)
+{
     for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
         int id = add(self, connection, i);
 
@@ -217,12 +220,25 @@ gboolean hm_libvirt_events_listen(HmLibvirtEvents *self,
     return TRUE;
 }
 
+gboolean hm_libvirt_events_listen(HmLibvirtEvents *self,
+                                  virConnectPtr connection, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->registering);
+
+    if (self->ids) {
+        return TRUE;
+    }
+    self->ids = g_array_new(FALSE, FALSE, sizeof(int));
+    if (!listen_to_all(self, connection, error)) {
+        deregister(self, connection);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 void hm_libvirt_events_forget(HmLibvirtEvents *self, virConnectPtr connection)
 {
-    for (guint i = 0; self->ids && i < self->ids->len; i++) {
-        self->lib->virConnectDomainEventDeregisterAny(
-            connection, g_array_index(self->ids, int, i));
-    }
+    deregister(self, connection);
     self->lib->virConnectUnregisterCloseCallback(connection, on_closed);
     self->lib->virResetLastError();
 }
