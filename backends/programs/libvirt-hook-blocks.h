@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <sys/stat.h>
 #include "libvirt-hook-domain.h"
 
 /*
@@ -37,8 +38,9 @@ typedef struct {
     const HookNumatune *numatune; /* borrowed from the domain */
 
     /* what has been done, to be undone */
-    gboolean made;  /* the folder was made */
-    char *origin;   /* (nullable): the file was moved from there */
+    gboolean made;     /* the folder was made */
+    char *origin;      /* (nullable): the file was moved from there */
+    struct stat moved; /* what that file was there */
     gboolean asked; /* hostmemd was asked for the backend of a pool's memory */
 } HookBlock;
 

@@ -273,6 +273,23 @@ static json_t *describe(const HookBlock *block, const HookOwner *owner,
     return object;
 }
 
+/* What hostmemd says that it has done. */
+static gboolean check_placed(const HookBlock *block, GError **error)
+{
+    GError *why = NULL;
+
+    if (hook_place_has(block, &why)) {
+        return TRUE;
+    }
+    if (why) {
+        g_propagate_error(error, why);
+        return FALSE;
+    }
+    return hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
+                       "hostmemd has backend '%s', and there is no %s",
+                       block->id, block->path);
+}
+
 static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
                        const HookOwner *owner, GError **error)
 {
@@ -293,7 +310,7 @@ static gboolean borrow(const Peer *peer, const json_t *pools, HookBlock *block,
     }
     block->asked = TRUE;
     answer = call(peer, "object-add", g_steal_pointer(&object), error);
-    return answer != NULL;
+    return answer && check_placed(block, error);
 }
 
 /* Before the start */

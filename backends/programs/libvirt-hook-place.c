@@ -224,12 +224,28 @@ static gboolean make_folder(int base, HookBlock *block, const HookOwner *owner,
                        "%s is a folder of somebody else", block->folder);
 }
 
+/* Nothing else has memory of hostmemd, whatever it says. */
+static gboolean check_filesystem(int base, const char *path, GError **error)
+{
+    struct statfs fs;
+
+    if (fstatfs(base, &fs) < 0) {
+        return refuse_errno(error, path);
+    }
+    return (guint)fs.f_type == TMPFS_MAGIC ||
+           (guint)fs.f_type == HUGETLBFS_MAGIC ||
+           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                       "%s is on no tmpfs and no hugetlbfs: memory that is "
+                       "ready cannot be there",
+                       path);
+}
+
 gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
                          HookBlock *block, HookOwner *owner, GError **error)
 {
     g_auto(HookFd) base = open_base(block, error);
 
-    return base >= 0 &&
+    return base >= 0 && check_filesystem(base, block->base, error) &&
            find_owner(options, domain, base, block->base, owner, error) &&
            (!block->folder || make_folder(base, block, owner, error));
 }
@@ -265,22 +281,46 @@ gboolean hook_place_has(const HookBlock *block, GError **error)
                        block->path);
 }
 
+static gboolean is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* hostmemd may say what it likes: what is moved is a file of the size that is
+ * wanted, of the filesystem that memory is on. */
+static gboolean check_memory(const HookBlock *block, const char *path,
+                             int folder, const struct stat *file,
+                             GError **error)
+{
+    struct stat place;
+
+    if (fstat(folder, &place) < 0) {
+        return refuse_errno(error, block->base);
+    }
+    if (file->st_dev != place.st_dev) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "%s is on another filesystem than %s", path,
+                           block->base);
+    }
+    return (S_ISREG(file->st_mode) && (guint64)file->st_size == block->size) ||
+           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                       "%s has %" G_GINT64_FORMAT
+                       " bytes, and %s of the domain %" G_GUINT64_FORMAT,
+                       path, (gint64)file->st_size, block->name, block->size);
+}
+
 /* The file at @path, for a look and for its owner; -1 with an error. */
-static int open_memory(const HookBlock *block, const char *path, GError **error)
+static int open_memory(HookBlock *block, const char *path, int folder,
+                       GError **error)
 {
     g_auto(HookFd) fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
     int found;
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    if (fd < 0 || fstat(fd, &block->moved) < 0) {
         refuse_errno(error, path);
         return -1;
     }
-    if (!S_ISREG(st.st_mode) || (guint64)st.st_size != block->size) {
-        hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                    "%s has %" G_GINT64_FORMAT
-                    " bytes, and %s of the domain %" G_GUINT64_FORMAT,
-                    path, (gint64)st.st_size, block->name, block->size);
+    if (!check_memory(block, path, folder, &block->moved, error)) {
         return -1;
     }
     found = fd;
@@ -288,39 +328,73 @@ static int open_memory(const HookBlock *block, const char *path, GError **error)
     return found;
 }
 
+/* Whether it was that file that was moved: others may write where it was. */
+static gboolean check_moved(const HookBlock *block, int folder,
+                            const char *name, GError **error)
+{
+    struct stat there;
+
+    if (fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) < 0) {
+        return refuse_errno(error, block->path);
+    }
+    return is_same(&there, &block->moved) ||
+           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                       "%s was replaced while it was moved", block->origin);
+}
+
+/* Its owner comes last: only of what is in its place. */
 gboolean hook_place_move(HookBlock *block, const char *path,
                          const HookOwner *owner, GError **error)
 {
     g_auto(HookFd) folder = open_folder(block, error);
-    g_auto(HookFd) memory = folder < 0 ? -1 : open_memory(block, path, error);
+    g_auto(HookFd) memory =
+        folder < 0 ? -1 : open_memory(block, path, folder, error);
     g_autofree char *name = g_path_get_basename(block->path);
 
     if (memory < 0) {
         return FALSE;
     }
-    if (fchownat(memory, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0) {
-        return refuse_errno(error, path);
+    if (renameat2(AT_FDCWD, path, folder, name, RENAME_NOREPLACE) < 0) {
+        return hook_refuse(error, HOSTMEM_ERROR_SYSTEM,
+                           "cannot move %s to %s: %s", path, block->path,
+                           g_strerror(errno));
     }
-    if (renameat2(AT_FDCWD, path, folder, name, RENAME_NOREPLACE) == 0) {
-        block->origin = g_strdup(path);
-        return TRUE;
+    block->origin = g_strdup(path);
+    if (!check_moved(block, folder, name, error)) {
+        return FALSE;
     }
-    if (errno == EXDEV) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                           "%s is on another filesystem than %s", path,
-                           block->base);
-    }
-    return hook_refuse(error, HOSTMEM_ERROR_SYSTEM, "cannot move %s to %s: %s",
-                       path, block->path, g_strerror(errno));
+    return fchownat(memory, "", owner->uid, owner->gid, AT_EMPTY_PATH) == 0 ||
+           refuse_errno(error, block->path);
 }
 
+/* To whom it was, if it is what was moved. */
+static void give_back(const HookBlock *block, int folder, const char *name)
+{
+    g_auto(HookFd) fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat there;
+
+    if (fd < 0 || fstat(fd, &there) < 0 || !is_same(&there, &block->moved)) {
+        return;
+    }
+    if (fchownat(fd, "", block->moved.st_uid, block->moved.st_gid,
+                 AT_EMPTY_PATH) < 0) {
+        return; /* its owner is root, or the user of a QEMU, as before */
+    }
+}
+
+/* What cannot go back would be in the way of QEMU. */
 static void move_back(const HookBlock *block)
 {
     g_auto(HookFd) folder = open_folder(block, NULL);
     g_autofree char *name = g_path_get_basename(block->path);
 
-    if (folder >= 0) {
-        renameat2(folder, name, AT_FDCWD, block->origin, RENAME_NOREPLACE);
+    if (folder < 0) {
+        return;
+    }
+    give_back(block, folder, name);
+    if (renameat2(folder, name, AT_FDCWD, block->origin, RENAME_NOREPLACE) <
+        0) {
+        unlinkat(folder, name, 0);
     }
 }
 

@@ -6,7 +6,8 @@
  * program ends with success, whatever happens, and in time: of the seconds it
  * has the first three quarters are for the work.  Then a thread cancels that,
  * and what is left is for undoing it.  At the end of the last quarter a signal
- * ends the process, whatever it waits for.
+ * ends the process, whatever it waits for.  What would kill it, such as a
+ * thread that cannot be made, ends it as well as that does.
  */
 #include <errno.h>
 #include <math.h>
@@ -50,6 +51,31 @@ static void on_alarm(int number G_GNUC_UNUSED)
     _exit(EXIT_SUCCESS);
 }
 
+static void on_fault(int number G_GNUC_UNUSED)
+{
+    static const char text[] = PROGRAM ": has failed, and gives up\n";
+    gssize said = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+    (void)said;
+    _exit(EXIT_SUCCESS);
+}
+
+/* Whatever our parent has blocked or ignored. */
+static void set_signals(void)
+{
+    static const int faults[] = {SIGABRT, SIGBUS,  SIGFPE,
+                                 SIGILL,  SIGSEGV, SIGTRAP};
+    sigset_t all;
+
+    for (guint i = 0; i < G_N_ELEMENTS(faults); i++) {
+        signal(faults[i], on_fault);
+    }
+    signal(SIGALRM, on_alarm);
+    signal(SIGPIPE, SIG_IGN); /* nobody reads what we say */
+    sigfillset(&all);
+    sigprocmask(SIG_UNBLOCK, &all, NULL);
+}
+
 typedef struct {
     gulong length; /* microseconds */
     GCancellable *cancellable;
@@ -76,7 +102,6 @@ static GCancellable *start_clock(double seconds)
 
     timer.it_value.tv_usec = (suseconds_t)(modf(seconds, &whole) * 1e6);
     timer.it_value.tv_sec = (time_t)whole;
-    signal(SIGALRM, on_alarm);
     setitimer(ITIMER_REAL, &timer, NULL);
     clock->length = (gulong)(seconds * WORK_PART * 1e6);
     clock->cancellable = g_object_ref(cancellable);
@@ -305,6 +330,7 @@ int main(int argc, char **argv)
     HookOptions options = {.timeout = 3};
     int first = 1;
 
+    set_signals();
     g_set_prgname(PROGRAM);
     openlog(PROGRAM, LOG_PID, LOG_DAEMON);
     if (!parse(&options, &argc, &argv, &error)) {
