@@ -8,6 +8,10 @@
 
 #define TRANSPORT_SIZE 512 /* bytes: the registers of the specification */
 
+/* Each one is looked for among all others. */
+#define MAX_DISTANCES  (128 * 128) /* of as many nodes as QEMU has */
+#define MAX_TRANSPORTS 1024
+
 const HmProp hm_fdt_dump_rows[HM_FDT_N_DUMP_ROWS] = {
     {.name = "filename", .kind = HM_PROP_STRING, .flags = HM_PROP_REQUIRED},
     {.name = "dtb", .kind = HM_PROP_STRING},
@@ -139,6 +143,18 @@ static gboolean take_transport(json_t *element, gpointer to, GError **error)
     return TRUE;
 }
 
+static gboolean check_length(json_t *options, const char *name, gsize limit,
+                             GError **error)
+{
+    gsize length = json_array_size(json_object_get(options, name));
+
+    return length <= limit ||
+           hm_set_error(error, HOSTMEM_ERROR_LIMIT,
+                        "Parameter '%s' has %" G_GSIZE_FORMAT
+                        " elements, and at most %" G_GSIZE_FORMAT " are taken",
+                        name, length, limit);
+}
+
 static gboolean take_list(json_t *options, const char *name, Take take,
                           gpointer to, GError **error)
 {
@@ -207,7 +223,9 @@ static HmFdtDump *dump_from_json(json_t *options, GError **error)
         return NULL;
     }
     self = dump_new(options);
-    if (!take_list(options, "memdevs", take_id, self->memdevs, error) ||
+    if (!check_length(options, "distances", MAX_DISTANCES, error) ||
+        !check_length(options, "virtio-mmio", MAX_TRANSPORTS, error) ||
+        !take_list(options, "memdevs", take_id, self->memdevs, error) ||
         !take_list(options, "devices", take_id, self->devices, error) ||
         !take_list(options, "distances", take_distance, self->distances,
                    error) ||

@@ -48,7 +48,8 @@ gboolean hostmem_fdt_add_objects(HostmemFdt *self, GPtrArray *objects,
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (syntax, key, value, an id of
  * "memdevs" whose memory a device has), %HOSTMEM_ERROR_NOT_FOUND (an id of
- * "memdevs" or "devices" is none of @objects), or the errors of
+ * "memdevs" or "devices" is none of @objects), %HOSTMEM_ERROR_LIMIT (more than
+ * 16384 "distances" or 1024 "virtio-mmio"), or the errors of
  * hostmem_fdt_load(), hostmem_fdt_add_objects(), hostmem_fdt_set_distance(),
  * hostmem_fdt_add_virtio_mmio() and hostmem_fdt_save()
  */
