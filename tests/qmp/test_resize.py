@@ -158,7 +158,7 @@ def test_huge_pages():
 
 
 def test_more_huge_pages_than_there_are():
-    many = 1 << 40
+    many = 2 * MOST
     with need_huge_pages(SIZE // (2 * MIB)), \
             Hostmemd("-object", f"memory-backend-memfd,id=m0,size={SIZE},"
                      f"max-size={many},hugetlb=on,hugetlbsize=2M") as daemon:

@@ -49,7 +49,7 @@ typedef struct {
     struct kvm_run *run;
     gsize run_size;
     GThread *thread;
-    pthread_t id;
+    gpointer id; /* atomic: its pthread_t; NULL: it does not run yet */
     gint stop; /* atomic */
 } Machine;
 
@@ -61,7 +61,7 @@ static gpointer vcpu_main(gpointer data)
 {
     Machine *self = data;
 
-    self->id = pthread_self();
+    g_atomic_pointer_set(&self->id, (gpointer)pthread_self());
     while (!g_atomic_int_get(&self->stop)) {
         g_assert_true(ioctl(self->vcpu, KVM_RUN, 0) == 0 || errno == EINTR);
     }
@@ -132,6 +132,9 @@ static gboolean machine_start(Machine *self, gboolean shared)
     }
     sigaction(SIGUSR1, &action, NULL);
     self->thread = g_thread_new("vcpu", vcpu_main, self);
+    while (!g_atomic_pointer_get(&self->id)) {
+        g_usleep(1000);
+    }
     return TRUE;
 }
 
@@ -140,7 +143,7 @@ static void machine_end(Machine *self)
     if (self->thread) {
         g_atomic_int_set(&self->stop, TRUE);
         self->run->immediate_exit = 1;
-        pthread_kill(self->id, SIGUSR1);
+        pthread_kill((pthread_t)g_atomic_pointer_get(&self->id), SIGUSR1);
         g_thread_join(self->thread);
         munmap(self->run, self->run_size);
         close(self->vcpu);
