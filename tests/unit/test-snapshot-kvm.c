@@ -50,7 +50,7 @@ typedef struct {
     gsize run_size;
     GThread *thread;
     gpointer id; /* atomic: its pthread_t; NULL: it does not run yet */
-    gint stop; /* atomic */
+    gint stop;   /* atomic */
 } Machine;
 
 static void on_signal(int number G_GNUC_UNUSED)
