@@ -36,8 +36,8 @@ static void hostmem_libvirt_connection_finalize(GObject *object)
     HostmemLibvirtConnection *self = HOSTMEM_LIBVIRT_CONNECTION(object);
 
     hm_libvirt_events_forget(self->events, self->connection);
-    hm_libvirt_events_unref(self->events);
     self->lib->virConnectClose(self->connection);
+    hm_libvirt_events_unref(self->events);
     g_free(self->uri);
     G_OBJECT_CLASS(hostmem_libvirt_connection_parent_class)->finalize(object);
 }

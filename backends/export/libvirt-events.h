@@ -16,7 +16,8 @@ HmLibvirtEvents *hm_libvirt_events_new(const HmLibvirt *lib);
 HmLibvirtEvents *hm_libvirt_events_ref(HmLibvirtEvents *self);
 void hm_libvirt_events_unref(HmLibvirtEvents *self);
 
-/** Hear when @connection is lost, as far as its driver tells. */
+/** Hear when @connection is lost, as far as its driver tells, until
+ * hm_libvirt_events_forget(), which must come. */
 void hm_libvirt_events_watch_close(HmLibvirtEvents *self,
                                    virConnectPtr connection);
 /** Hear of domains; a second call does nothing.  FALSE with libvirt's error. */
