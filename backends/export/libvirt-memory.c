@@ -8,10 +8,11 @@
 /*
  * Theory of operation
  *
- * A command line is read twice: first what holds for all memory, then the
- * objects and devices one by one.  An object becomes JSON, gets what holds for
- * all and it does not say itself, and goes on to the registry, which knows what
- * can be honoured and what not.  RAM that no object has is made last.
+ * A command line is read twice: first what holds for all memory and which of it
+ * NUMA nodes of the guest have, then the objects and devices one by one.  An
+ * object becomes JSON, gets what the first reading has found and it does not
+ * say itself, and goes on to the registry, which knows what can be honoured and
+ * what not.  RAM that no object has is made last.
  *
  * No libvirt takes part: see libvirt-convert.c for who writes the line.
  */
@@ -32,14 +33,10 @@ static const char *const transport_keys[] = {
     "disable-modern",
 };
 
-static void cell_clear(gpointer data)
-{
-    g_free(((HmMemoryCell *)data)->node);
-}
-
 static void reader_clear(HmMemoryReader *self)
 {
     g_clear_pointer(&self->cells, g_array_unref);
+    g_clear_pointer(&self->nodes, g_hash_table_unref);
     g_clear_pointer(&self->options, g_ptr_array_unref);
     g_free(self->mem_path);
 }
@@ -116,6 +113,17 @@ static void set_defaults(const HmMemoryReader *self, json_t *object)
     }
 }
 
+/* Whose it is in the guest, if a node or a DIMM says so. */
+static void set_guest_node(const HmMemoryReader *self, json_t *object)
+{
+    const char *id = json_string_value(json_object_get(object, "id"));
+    gpointer node;
+
+    if (id && g_hash_table_lookup_extended(self->nodes, id, NULL, &node)) {
+        set_default(object, "guest-node", json_integer(GPOINTER_TO_UINT(node)));
+    }
+}
+
 static void append(HmMemoryReader *self, const char *option, json_t *json)
 {
     char *text = json_dumps(json, 0);
@@ -129,6 +137,7 @@ gboolean hm_memory_append_backend(HmMemoryReader *self, json_t *object,
                                   GError **error)
 {
     set_defaults(self, object);
+    set_guest_node(self, object);
     if (!set_place(self, object, error)) {
         return FALSE;
     }
@@ -285,7 +294,7 @@ typedef struct {
  * is not: only that of -append can be any text. */
 static const Option options[] = {
     {"append", FALSE, NULL, NULL},
-    {"device", FALSE, NULL, read_device},
+    {"device", FALSE, hm_memory_read_dimm, read_device},
     {"m", FALSE, hm_memory_read_ram_size, NULL},
     {"machine", FALSE, hm_memory_read_machine, NULL},
     {"mem-path", FALSE, hm_memory_read_mem_path, NULL},
@@ -360,7 +369,7 @@ char **hostmem_libvirt_memory_options(const char *const *argv,
 
     g_return_val_if_fail(argv, NULL);
     self.cells = g_array_new(FALSE, FALSE, sizeof(HmMemoryCell));
-    g_array_set_clear_func(self.cells, cell_clear);
+    self.nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     self.options = g_ptr_array_new_with_free_func(g_free);
     if (!read_options(&self, argv, FALSE, error) ||
         !hm_memory_append_plain_ram(&self, error) ||

@@ -6,12 +6,13 @@
 
 /*
  * What libvirt-memory.c, which reads objects and devices, and libvirt-ram.c,
- * which reads what is said of all memory and of RAM, know of a command line.
+ * which reads what is said of all memory, of RAM and of NUMA nodes, know of a
+ * command line.
  */
 
 /** A NUMA node of the guest that has a size and no object. */
 typedef struct {
-    char *node; /* its number */
+    guint32 node;
     guint64 size;
 } HmMemoryCell;
 
@@ -24,6 +25,7 @@ typedef struct {
     gboolean has_ram_size;
     gboolean ram_is_object; /* memory-backend=, or memdev= */
     GArray *cells;          /* (element-type HmMemoryCell) */
+    GHashTable *nodes;      /* id of a backend -> NUMA node of the guest */
     char *mem_path;         /* (nullable) */
 
     /* For every backend that does not say otherwise. */
@@ -36,6 +38,8 @@ typedef struct {
 } HmMemoryReader;
 
 /* Each reads the value of one option, UTF-8; FALSE with an error. */
+gboolean hm_memory_read_dimm(HmMemoryReader *self, const char *text,
+                             GError **error);
 gboolean hm_memory_read_machine(HmMemoryReader *self, const char *text,
                                 GError **error);
 gboolean hm_memory_read_mem_path(HmMemoryReader *self, const char *text,

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "backends/export/libvirt-memory.h"
 #include "util/error.h"
+#include "util/jsonstream.h"
 #include "util/keyval.h"
 #include "util/size.h"
 
@@ -46,27 +47,108 @@ gboolean hm_memory_read_ram_size(HmMemoryReader *self, const char *text,
     return parse_mib(size, &self->ram_size, error);
 }
 
+/* NUMA nodes of the guest */
+
+static void set_node(HmMemoryReader *self, const char *memdev, guint32 node)
+{
+    g_hash_table_replace(self->nodes, g_strdup(memdev), GUINT_TO_POINTER(node));
+}
+
+static gboolean parse_node(const char *text, guint32 *node, GError **error)
+{
+    g_autofree char *quoted = NULL;
+    guint64 number;
+
+    if (g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, &number, NULL)) {
+        *node = (guint32)number;
+        return TRUE;
+    }
+    quoted = hm_error_quote(text);
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "%s is no number of a NUMA node", quoted);
+}
+
+static gboolean is_dimm(const char *driver)
+{
+    return g_strcmp0(driver, "pc-dimm") == 0 ||
+           g_strcmp0(driver, "nvdimm") == 0;
+}
+
+static gboolean read_dimm_json(HmMemoryReader *self, json_t *device,
+                               GError **error)
+{
+    const char *memdev = json_string_value(json_object_get(device, "memdev"));
+    json_t *node = json_object_get(device, "node");
+    json_int_t number = json_integer_value(node);
+
+    if (!memdev || !node ||
+        !is_dimm(json_string_value(json_object_get(device, "driver")))) {
+        return TRUE;
+    }
+    if (!json_is_integer(node) || number < 0 || number > G_MAXUINT32) {
+        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                            "'node' is no number of a NUMA node");
+    }
+    set_node(self, memdev, (guint32)number);
+    return TRUE;
+}
+
+static gboolean read_dimm_keyval(HmMemoryReader *self, const HmKeyval *device,
+                                 GError **error)
+{
+    const char *memdev = hm_keyval_get(device, "memdev");
+    const char *text = hm_keyval_get(device, "node");
+    guint32 node;
+
+    if (!memdev || !text || !is_dimm(hm_keyval_get(device, "driver"))) {
+        return TRUE;
+    }
+    if (!parse_node(text, &node, error)) {
+        return FALSE;
+    }
+    set_node(self, memdev, node);
+    return TRUE;
+}
+
+/* What is malformed is told when it is read again, as a device. */
+gboolean hm_memory_read_dimm(HmMemoryReader *self, const char *text,
+                             GError **error)
+{
+    json_auto_t *json =
+        *text == '{' ? hm_json_parse(text, strlen(text), NULL) : NULL;
+    g_autoptr(HmKeyval) keyval =
+        *text == '{' ? NULL : hm_keyval_parse(text, "driver", NULL);
+
+    return (!json || read_dimm_json(self, json, error)) &&
+           (!keyval || read_dimm_keyval(self, keyval, error));
+}
+
 gboolean hm_memory_read_numa(HmMemoryReader *self, const char *text,
                              GError **error)
 {
     g_autoptr(HmKeyval) options = hm_keyval_parse(text, "type", error);
     const char *size = options ? hm_keyval_get(options, "mem") : NULL;
-    HmMemoryCell cell = {0};
+    const char *memdev = options ? hm_keyval_get(options, "memdev") : NULL;
+    const char *node = options ? hm_keyval_get(options, "nodeid") : NULL;
+    HmMemoryCell cell = {.node =
+                             self->cells->len + g_hash_table_size(self->nodes)};
 
-    if (options && hm_keyval_get(options, "memdev")) {
-        self->ram_is_object = TRUE;
-    }
-    if (!size) {
+    if (!size && !memdev) {
         return options != NULL;
     }
-    if (!parse_mib(size, &cell.size, error)) {
+    if (node && !parse_node(node, &cell.node, error)) {
         return FALSE;
     }
-    cell.node = g_strdup(hm_keyval_get(options, "nodeid"));
-    if (!cell.node) {
-        cell.node = g_strdup_printf("%u", self->cells->len);
+    if (memdev) {
+        self->ram_is_object = TRUE;
+        set_node(self, memdev, cell.node);
     }
-    g_array_append_val(self->cells, cell);
+    if (size && !parse_mib(size, &cell.size, error)) {
+        return FALSE;
+    }
+    if (size) {
+        g_array_append_val(self->cells, cell);
+    }
     return TRUE;
 }
 
@@ -140,8 +222,9 @@ static gboolean append_cells(HmMemoryReader *self, GError **error)
 {
     for (guint i = 0; i < self->cells->len; i++) {
         const HmMemoryCell *cell = &g_array_index(self->cells, HmMemoryCell, i);
-        g_autofree char *id = g_strdup_printf("ram-node%s", cell->node);
+        g_autofree char *id = g_strdup_printf("ram-node%u", cell->node);
 
+        set_node(self, id, cell->node);
         if (!append_ram(self, id, cell->size, error)) {
             return FALSE;
         }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 
+import devicetree
 import harness
 from domainxml import (PATIENT, hostmemd, need_libvirt, nothing_left,
                        print_options, private, property_of, status,
@@ -164,7 +165,7 @@ def test_virtio_mem():
     with hostmemd(xml) as daemon:
         memdevs, devices = status(daemon)
         assert property_of(daemon, "memvirtiomem0", "reserve") == "off"
-    has(memdevs["ram-node0"], size=64 * MIB)
+    has(memdevs["ram-node0"], size=64 * MIB, guest_node=0)
     has(memdevs["memvirtiomem0"], type="memory-backend-memfd", size=256 * MIB,
         share=True, reserve=False)
     has(only(devices), id="virtiomem0", memdev="/objects/memvirtiomem0",
@@ -181,7 +182,24 @@ def test_dimm():
         memdevs, devices = status(daemon)
     assert set(memdevs) == {"ram-node0", "memdimm0"} and not devices, memdevs
     has(memdevs["memdimm0"], type="memory-backend-memfd", size=64 * MIB,
-        share=True)
+        share=True, guest_node=0)
+
+
+def test_device_tree_has_the_nodes_of_the_guest():
+    xml = domain_xml("nodes", 192 * MIB, cpus=2, more="""
+      <maxMemory slots='4' unit='MiB'>1024</maxMemory><cpu><numa>
+        <cell id='0' cpus='0' memory='64' unit='MiB'/>
+        <cell id='1' cpus='1' memory='64' unit='MiB'/>
+      </numa></cpu>""", devices="""
+      <memory model='dimm'><target>
+        <size unit='MiB'>64</size><node>1</node>
+      </target></memory>""")
+    with scratch() as folder:
+        path = folder / "vm.dtb"
+        with hostmemd(xml, "-dumpdtb", path):
+            assert devicetree.memory(path) == [
+                (1024 * MIB, 64 * MIB, 0), (1088 * MIB, 64 * MIB, 1),
+                (1152 * MIB, 64 * MIB, 1)]
 
 
 def test_persistent_memory():

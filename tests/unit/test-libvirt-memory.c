@@ -75,7 +75,8 @@ static void test_huge_pages(void)
           "-object {\"qom-type\": \"memory-backend-file\", \"id\": "
           "\"ram-node0\", \"mem-path\": \"/mnt/huge\", \"prealloc\": true, "
           "\"prealloc-threads\": 2, \"size\": 16777216, \"host-nodes\": [0], "
-          "\"policy\": \"bind\", \"prealloc-context\": \"tc-ram-node0\"}",
+          "\"policy\": \"bind\", \"prealloc-context\": \"tc-ram-node0\", "
+          "\"guest-node\": 0}",
           "-machine", "pc,dump-guest-core=on", "-m", "16", "-object",
           "{\"qom-type\":\"thread-context\",\"id\":\"tc-ram-node0\","
           "\"node-affinity\":[0]}",
@@ -183,13 +184,56 @@ static void test_ram_of_a_path(void)
 static void test_ram_of_nodes(void)
 {
     CHECK("-object {\"qom-type\": \"memory-backend-ram\", \"id\": "
-          "\"ram-node1\", \"size\": 1048576} -object {\"qom-type\": "
-          "\"memory-backend-ram\", \"id\": \"ram-node3\", \"size\": 2097152} "
+          "\"ram-node1\", \"size\": 1048576, \"guest-node\": 1} "
           "-object {\"qom-type\": \"memory-backend-ram\", \"id\": "
-          "\"ram-node2\", \"size\": 1024}",
+          "\"ram-node3\", \"size\": 2097152, \"guest-node\": 3} "
+          "-object {\"qom-type\": \"memory-backend-ram\", \"id\": "
+          "\"ram-node2\", \"size\": 1024, \"guest-node\": 2}",
           "-m", "4", "-numa", "node,nodeid=1,mem=1", "-numa",
           "node,nodeid=3,mem=2M", "-numa", "node,cpus=0,mem=1K", "-numa",
           "dist,src=0,dst=1,val=20");
+}
+
+static void check_node(const char *node, const char *option, const char *value)
+{
+    g_autofree char *expected = g_strdup_printf(
+        "-object {\"qom-type\": \"memory-backend-ram\", \"id\": \"m\", "
+        "\"size\": 1048576%s}",
+        node);
+
+    CHECK(expected, "-object", "memory-backend-ram,id=m,size=1M", option,
+          value);
+}
+
+static void test_nodes_of_the_guest(void)
+{
+    check_node(", \"guest-node\": 0", "-numa", "node,memdev=m");
+    check_node(", \"guest-node\": 7", "-numa", "node,cpus=0,memdev=m,nodeid=7");
+    check_node("", "-numa", "node,memdev=other");
+    check_node("", "-numa", "dist,src=0,dst=1,val=20");
+    check_node(", \"guest-node\": 1", "-device",
+               "{\"driver\":\"pc-dimm\",\"node\":1,\"memdev\":\"m\"}");
+    check_node(", \"guest-node\": 2", "-device", "nvdimm,memdev=m,node=2,id=n");
+    check_node("", "-device", "{\"driver\":\"pc-dimm\",\"memdev\":\"m\"}");
+    check_node("", "-device", "pc-dimm,memdev=m");
+    check_node("", "-device", "other,memdev=m,node=1");
+}
+
+static void test_node_that_is_none(void)
+{
+    CHECK_FAILS(HOSTMEM_ERROR_INVALID,
+                "-numa 'node,memdev=m,nodeid=4294967296': '4294967296' is no "
+                "number of a NUMA node",
+                "-numa", "node,memdev=m,nodeid=4294967296");
+    CHECK_FAILS(HOSTMEM_ERROR_INVALID,
+                "-device 'pc-dimm,memdev=m,node=-1': '-1' is no number of a "
+                "NUMA node",
+                "-device", "pc-dimm,memdev=m,node=-1");
+    CHECK_FAILS(HOSTMEM_ERROR_INVALID,
+                "-device '{\"driver\":\"nvdimm\",\"memdev\":\"m\","
+                "\"node\":-1}': 'node' is no number of a NUMA node",
+                "-device",
+                "{\"driver\":\"nvdimm\",\"memdev\":\"m\",\"node\":-1}");
 }
 
 static void test_ram_that_has_an_object(void)
@@ -286,6 +330,8 @@ int main(int argc, char **argv)
     ADD("ram-size", test_ram_size);
     ADD("ram-of-a-path", test_ram_of_a_path);
     ADD("ram-of-nodes", test_ram_of_nodes);
+    ADD("nodes-of-the-guest", test_nodes_of_the_guest);
+    ADD("node-that-is-none", test_node_that_is_none);
     ADD("ram-that-has-an-object", test_ram_that_has_an_object);
     ADD("defaults", test_defaults);
     ADD("place-without-directory", test_place_without_directory);
