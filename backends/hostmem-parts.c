@@ -177,3 +177,15 @@ gboolean hm_backend_is_exposed(HostmemBackend *self)
 {
     return hm_object_is_exposed(HOSTMEM_OBJECT(self));
 }
+
+int hm_backend_is_in_use(HostmemBackend *self)
+{
+    guint n_parts;
+    const HostmemBackendPart *parts = hostmem_backend_get_parts(self, &n_parts);
+    int alone = n_parts && !self->backing.uncounted ? 1 : -EINVAL;
+
+    for (guint i = 0; i < n_parts && alone == 1; i++) {
+        alone = hm_os_only_user(parts[i].fd);
+    }
+    return alone < 0 ? alone : !alone;
+}

@@ -248,6 +248,13 @@ void hm_backend_clear_parts(HostmemBackend *self);
  */
 void hm_backend_expose(HostmemBackend *self);
 gboolean hm_backend_is_exposed(HostmemBackend *self);
+/**
+ * hm_backend_is_in_use: whether somebody else has it open or mapped now.
+ *
+ * Returns: 1 when somebody has, 0 when nobody has, or -errno: that cannot be
+ * told; EINVAL: of this kind of memory
+ */
+int hm_backend_is_in_use(HostmemBackend *self);
 
 /* hostmem-room.c */
 

@@ -61,21 +61,10 @@ gboolean hm_pool_segment_is_clean(const HmPoolSegment *self)
 
 /* Opening */
 
-/*
- * A file that was opened by its path counts who has it open: the one that
- * memfd_create(2) opens does not.  Without /proc it stays, and no segment is
- * ever found to be alone.
- */
-static gboolean open_again(HmBacking *backing, GError **error)
+static gboolean own(const HmBacking *backing, GError **error)
 {
-    int fd = hm_os_reopen(backing->fd, O_RDWR);
-    int ret;
+    int ret = hm_pool_segment_own(backing->fd, TRUE);
 
-    if (fd >= 0) {
-        hm_os_close(backing->fd);
-        backing->fd = fd;
-    }
-    ret = hm_pool_segment_own(backing->fd, TRUE);
     return !ret ||
            hm_set_error_errno(error, -ret, "cannot own the file of a segment");
 }
@@ -100,7 +89,7 @@ static gboolean pool_segment_open(HostmemBackend *backend, GError **error)
                                 self->keeps_name, error)
             : open_unnamed(backend, error);
 
-    return ok && open_again(&backend->backing, error);
+    return ok && own(&backend->backing, error);
 }
 
 static gboolean pool_segment_adopt(HostmemBackend *backend, GError **error)

@@ -214,6 +214,21 @@ static gboolean add_seals(int fd, GError **error)
     return TRUE;
 }
 
+/*
+ * A file that was opened by its path counts who has it open: the one that
+ * memfd_create(2) opens does not.  Without /proc it stays, and nobody can tell.
+ */
+static void open_again(HmBacking *self)
+{
+    int fd = hm_os_reopen(self->fd, O_RDWR);
+
+    self->uncounted = fd < 0;
+    if (fd >= 0) {
+        hm_os_close(self->fd);
+        self->fd = fd;
+    }
+}
+
 gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
                                gsize huge_page_size, gboolean seal,
                                gboolean shared, GError **error)
@@ -236,6 +251,9 @@ gboolean hm_backing_init_memfd(HmBacking *self, const char *name, guint64 size,
                      huge_page_size ? HM_MEM_HUGETLB : HM_MEM_SHMEM, size,
                      page_size, shared);
     self->sealed = seal;
+    if (shared) {
+        open_again(self);
+    }
     return TRUE;
 }
 

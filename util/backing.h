@@ -41,6 +41,7 @@ typedef struct {
     gboolean shared;    /* writes reach @fd */
     gboolean readonly;  /* @fd was opened read-only */
     gboolean sealed;    /* nobody can change the length of @fd */
+    gboolean uncounted; /* memfd_create(2) opened it: nobody knows who has it */
     gboolean own_tmpfs; /* on our private huge=always tmpfs */
     gboolean created;   /* we created @path */
     gboolean resized;   /* it was 0 bytes long, we gave it its length */

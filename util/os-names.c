@@ -78,7 +78,8 @@ int hm_os_only_user(int fd)
         return ret;
     }
     ret = result(fcntl(fd, F_SETLEASE, F_UNLCK));
-    return ret < 0 ? ret : 1;
+    /* Another thread that asks at the same time has given it back. */
+    return ret < 0 && ret != -EAGAIN ? ret : 1;
 }
 
 /* mounts */

@@ -14,9 +14,10 @@ typedef struct Captive Captive;
 
 /** Memory to hand over. */
 typedef struct {
-    int fd;         /* opened anew for the command alone; close-on-exec */
-    guint64 offset; /* bytes; where the memory begins in the file */
-    guint64 size;   /* bytes */
+    int fd;          /* opened anew for the command alone; close-on-exec */
+    guint64 offset;  /* bytes; where the memory begins in the file */
+    guint64 size;    /* bytes */
+    gboolean in_use; /* somebody else had it before */
 } CaptiveMemory;
 
 /**

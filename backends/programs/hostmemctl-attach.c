@@ -286,6 +286,7 @@ int ctl_run_attach(CtlCall *call, GError **error)
         !add_dimm_undisturbed(&self, error)) {
         return EXIT_FAILURE;
     }
+    ctl_memory_warn(self.id, &self.memory);
     return print_attached(&self, error);
 }
 

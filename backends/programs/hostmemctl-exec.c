@@ -57,6 +57,14 @@ static gboolean fetch(Exec *self, CtlCall *call, GError **error)
     return TRUE;
 }
 
+static void warn(const Exec *self)
+{
+    for (guint i = 0; self->ids[i]; i++) {
+        ctl_memory_warn(self->ids[i],
+                        &g_array_index(self->memory, CaptiveMemory, i));
+    }
+}
+
 static gboolean hand_over(const char *id, CaptiveMemory *memory, gpointer data,
                           G_GNUC_UNUSED GError **error)
 {
@@ -141,6 +149,7 @@ int ctl_run_exec(CtlCall *call, GError **error)
     if (!fetch(&self, call, error)) {
         return EXIT_FAILURE;
     }
+    warn(&self);
     int status = run(&self, call, &failure);
     if (!failure) {
         return status;

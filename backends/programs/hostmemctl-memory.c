@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "hostmemctl.h"
@@ -85,7 +86,18 @@ gboolean ctl_memory_get(CtlPeer *peer, const char *id, CaptiveMemory *memory,
         ctl_memory_clear(memory);
         return FALSE;
     }
+    memory->in_use = json_is_true(json_object_get(answer, "in-use"));
     return TRUE;
+}
+
+void ctl_memory_warn(const char *id, const CaptiveMemory *memory)
+{
+    if (memory->in_use) {
+        fprintf(stderr,
+                "hostmemctl: warning: somebody else has the memory of '%s' "
+                "open or mapped: it must not be another guest\n",
+                id);
+    }
 }
 
 void ctl_memory_clear(CaptiveMemory *memory)

@@ -239,6 +239,13 @@ gboolean ctl_unplug(CtlPeer *peer, const char *id, double limit,
  */
 gboolean ctl_memory_get(CtlPeer *peer, const char *id, CaptiveMemory *memory,
                         GError **error);
+/**
+ * ctl_memory_warn: say so if somebody else had it.
+ *
+ * Two guests on the same memory would be the end of both; but others may share
+ * it, such as a process that serves a guest's disk.
+ */
+void ctl_memory_warn(const char *id, const CaptiveMemory *memory);
 /** Closes its descriptor, if there is one. */
 void ctl_memory_clear(CaptiveMemory *memory);
 

@@ -180,17 +180,17 @@ static const HmQmpType type_memdev = OBJECT(
     {"prealloc-method", &hm_qmp_type_str, TRUE},
     {"guest-addr", &hm_qmp_type_int, TRUE},
     {"guest-node", &hm_qmp_type_int, TRUE}, {"pool", &hm_qmp_type_str, TRUE},
-    {"pool-size", &hm_qmp_type_int, TRUE});
+    {"pool-size", &hm_qmp_type_int, TRUE}, {"in-use", &hm_qmp_type_bool, TRUE});
 static const HmQmpType type_memdev_list = ARRAY_OF(type_memdev);
 
 static const HmQmpType type_memory_part =
     OBJECT("MemoryPart", {"offset", &hm_qmp_type_int},
            {"length", &hm_qmp_type_int}, {"fd-offset", &hm_qmp_type_int});
 static const HmQmpType type_memory_part_list = ARRAY_OF(type_memory_part);
-static const HmQmpType type_memory_fd =
-    OBJECT("MemoryFd", {"id", &hm_qmp_type_str}, {"size", &hm_qmp_type_int},
-           {"page-size", &hm_qmp_type_int}, {"sealed", &hm_qmp_type_bool},
-           {"parts", &type_memory_part_list});
+static const HmQmpType type_memory_fd = OBJECT(
+    "MemoryFd", {"id", &hm_qmp_type_str}, {"size", &hm_qmp_type_int},
+    {"page-size", &hm_qmp_type_int}, {"sealed", &hm_qmp_type_bool},
+    {"in-use", &hm_qmp_type_bool, TRUE}, {"parts", &type_memory_part_list});
 
 static const HmQmpType type_memory_snapshot =
     OBJECT("MemorySnapshotInfo", {"job", &hm_qmp_type_str});

@@ -97,17 +97,24 @@ static json_t *get_memory_fd(HmQmpCall *call, GPtrArray *objects,
     g_autoptr(GUnixFDList) fds = g_unix_fd_list_new();
     json_auto_t *parts = json_array();
     Handover handover = {fds, parts, TRUE};
+    int in_use = hm_backend_is_in_use(backend);
+    json_t *answer;
 
     hm_backend_give_pool_to(backend, peer->uid);
     if (!add_parts(&handover, backend, error)) {
         return NULL;
     }
     call->fds = g_steal_pointer(&fds);
-    return json_pack("{s:s,s:I,s:I,s:b,s:O}", "id",
-                     hostmem_object_get_id(HOSTMEM_OBJECT(backend)), "size",
-                     (json_int_t)hostmem_backend_get_size(backend), "page-size",
-                     (json_int_t)hostmem_backend_get_page_size(backend),
-                     "sealed", handover.sealed, "parts", parts);
+    answer =
+        json_pack("{s:s,s:I,s:I,s:b,s:O}", "id",
+                  hostmem_object_get_id(HOSTMEM_OBJECT(backend)), "size",
+                  (json_int_t)hostmem_backend_get_size(backend), "page-size",
+                  (json_int_t)hostmem_backend_get_page_size(backend), "sealed",
+                  handover.sealed, "parts", parts);
+    if (in_use >= 0) {
+        json_object_set_new(answer, "in-use", json_boolean(in_use));
+    }
+    return answer;
 }
 
 static gboolean is_for(HostmemBackend *backend, const HmQmpPeer *peer)

@@ -106,6 +106,15 @@ static void add_usage(json_t *entry, HostmemBackend *backend)
         json_integer((json_int_t)(usage.age_us / G_USEC_PER_SEC)));
 }
 
+static void add_in_use(json_t *entry, HostmemBackend *backend)
+{
+    int in_use = hm_backend_is_in_use(backend);
+
+    if (in_use >= 0) {
+        json_object_set_new(entry, "in-use", json_boolean(in_use));
+    }
+}
+
 static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
 {
     static const char *const members[] = {
@@ -133,6 +142,7 @@ static json_t *describe_backend(HostmemObject *object, const HmPropLinks *links)
                             json_string(report.method));
     }
     add_place(entry, HOSTMEM_BACKEND(object));
+    add_in_use(entry, HOSTMEM_BACKEND(object));
     if (hostmem_backend_get_pool(HOSTMEM_BACKEND(object))) {
         add_members(entry, object, pool_members, G_N_ELEMENTS(pool_members),
                     links);

@@ -12,6 +12,7 @@ import time
 
 import harness
 from ctl import ctl, ctl_fails, error, fake, run_ctl, started
+from fdclient import FdClient
 from harness import (MIB, Hostmemd, QmpClient, need_huge_pages, raises,
                      run_as, scratch, wait_until)
 from qtest import Qemu
@@ -93,9 +94,21 @@ def test_memory_is_the_same():
         address = both.attach() and both.peer.qmp.execute(
             "query-memory-devices")[0]["data"]["addr"]
         both.peer.write(address + 4096, 8, 0x1122334455667788)
-        assert ctl(both.daemon, "exec", "m1", "--", "od", "-A", "n", "-t",
-                   "x8", "-j", "4096", "-N", "8", "{m1}"
-                   ).strip() == "1122334455667788"
+        result = run_ctl(both.daemon, "exec", "m1", "--", "od", "-A", "n",
+                         "-t", "x8", "-j", "4096", "-N", "8", "{m1}")
+        assert result.stdout.strip() == "1122334455667788", result
+        assert "warning: somebody else has the memory" in result.stderr, result
+
+
+def test_memory_that_somebody_has_is_warned_of():
+    with pair() as both, FdClient(both.daemon.socket) as client:
+        _, [fd] = client.execute("get-memory-fd", {"id": "m1"})
+        result = run_ctl(both.daemon, "attach", both.path, "m1")
+        os.close(fd)
+        assert result.returncode == 0 and result.stdout, result
+        assert result.stderr == (
+            "hostmemctl: warning: somebody else has the memory of 'm1' open "
+            "or mapped: it must not be another guest\n"), result
 
 
 def test_huge_pages():

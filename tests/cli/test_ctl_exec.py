@@ -55,6 +55,23 @@ def test_memory_is_handed_over():
         assert prints(daemon, "head -c 5 {m0}") == "hello"
 
 
+def test_second_command_with_the_same_memory_is_warned_of():
+    with Hostmemd("-object", MEMFD) as daemon:
+        script = "echo began; read line"
+        with started(daemon, "exec", "m0", "--", "sh", "-c", script,
+                     stdin=subprocess.PIPE) as first:
+            assert first.stdout.readline() == "began\n"
+            result = run(daemon, "echo ran")
+            assert result.returncode == 0 and result.stdout == "ran\n", result
+            assert result.stderr == (
+                "hostmemctl: warning: somebody else has the memory of 'm0' "
+                "open or mapped: it must not be another guest\n"), result
+            first.stdin.write("end\n")
+            first.stdin.flush()
+            assert first.wait() == 0
+        assert prints(daemon, "echo ran") == "ran\n"
+
+
 def test_object_is_a_complete_line():
     with Hostmemd("-object", MEMFD) as daemon:
         assert prints(daemon, "echo {m0:object}") == (

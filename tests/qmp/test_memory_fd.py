@@ -11,7 +11,8 @@ import subprocess
 import time
 
 import harness
-from harness import (MIB, Hostmemd, QmpClient, QmpError, need_root, program,
+from harness import (MIB, Hostmemd, QmpClient, QmpError, need_huge_pages,
+                     need_root, program,
                      raises, run_as, scratch, wait_until)
 from fdclient import FdClient
 
@@ -42,7 +43,7 @@ def test_answer():
     with Hostmemd("-object", MEMFD) as daemon, asked(daemon) as (answer, fds):
         assert answer == {
             "id": "m0", "size": 4 * MIB, "page-size": mmap.PAGESIZE,
-            "sealed": True,
+            "sealed": True, "in-use": False,
             "parts": [{"offset": 0, "length": 4 * MIB, "fd-offset": 0}]
         }, answer
         assert len(fds) == 1
@@ -93,6 +94,64 @@ def test_open_file_is_not_the_daemons():
         os.lseek(fd, 4096, os.SEEK_SET)
         with asked(daemon) as (_, [other]):
             assert os.lseek(other, 0, os.SEEK_CUR) == 0
+
+
+def in_use(daemon, name="m0"):
+    """As it is told of a backend, and to who asks for its memory."""
+    [told] = [memdev["in-use"] for memdev in daemon.qmp.execute("query-memdev")
+              if memdev["id"] == name]
+    with asked(daemon, name) as (answer, _):
+        assert answer["in-use"] is told, answer
+    return told
+
+
+def told_who_has_it(backend):
+    with Hostmemd("-object", backend) as daemon:
+        assert not in_use(daemon)
+        with asked(daemon) as (_, [fd]):
+            assert in_use(daemon)
+            memory = mmap.mmap(fd, 4 * MIB)
+        assert in_use(daemon)
+        memory.close()
+        assert not in_use(daemon)
+
+
+def test_who_has_it_is_told():
+    told_who_has_it(MEMFD)
+    told_who_has_it(MEMFD + ",seal=off,prealloc=on")
+    told_who_has_it("memory-backend-ram,id=m0,size=4M,share=on,thp=off")
+    told_who_has_it("memory-backend-shm,id=m0,size=4M")
+
+
+def test_who_has_a_file_is_told():
+    with scratch() as folder:
+        path = folder / "f"
+        told_who_has_it("memory-backend-file,id=m0,size=4M,share=on,"
+                        f"mem-path={path}")
+
+
+def test_who_has_huge_pages_is_told():
+    with need_huge_pages(2):
+        told_who_has_it(MEMFD + ",hugetlb=on,hugetlbsize=2M")
+
+
+def test_who_has_what_a_pool_has_lent_is_told():
+    with Hostmemd("-object", "memory-pool,id=p0,size=8M,segment-size=2M",
+                  "-object", "memory-backend-ram,id=m0,size=6M,share=on,"
+                  "pool=p0") as daemon:
+        assert not in_use(daemon)
+        with asked(daemon) as (_, fds):
+            for fd in fds[:2]:
+                os.close(fd)
+            assert in_use(daemon)
+            fds[:2] = []
+        assert not in_use(daemon)
+
+
+def test_who_has_private_memory_is_not_told():
+    with Hostmemd("-object", "memory-backend-ram,id=m0,size=4M") as daemon:
+        [memdev] = daemon.qmp.execute("query-memdev")
+        assert "in-use" not in memdev
 
 
 def test_private_memory():

@@ -99,7 +99,7 @@ static void test_memfd_is_sealed_after_sizing(void)
     hm_fake_reset();
     g_assert_true(init_memfd(&backing, HM_MIB, 0, TRUE, NULL));
     sequence = hm_fake_sequence();
-    g_assert_cmpstr(sequence, ==, "memfd truncate add_seals");
+    g_assert_cmpstr(sequence, ==, "memfd truncate add_seals reopen close");
     g_assert_cmpint(hm_os_truncate(backing.fd, 2 * HM_MIB), ==, -EPERM);
     g_assert_cmpint(hm_os_truncate(backing.fd, 0), ==, -EPERM);
     g_assert_cmpint(hm_os_add_seals(backing.fd, F_SEAL_WRITE), ==, -EPERM);
@@ -497,12 +497,23 @@ static void test_backed_size_of_anonymous_memory(void)
     g_assert_cmpuint(hm_backing_backed_size(&backing, mapping.addr), ==, 0);
 }
 
+static void test_memfd_without_proc(void)
+{
+    g_auto(HmBacking) backing = HM_BACKING_INIT;
+
+    hm_fake_reset();
+    hm_fake_fail(HM_FAKE_REOPEN, 1, ENOENT);
+    g_assert_true(init_memfd(&backing, page(), 0, TRUE, NULL));
+    g_assert_cmpint(backing.fd, >=, 0);
+    g_assert_true(backing.uncounted);
+}
+
 static void test_clear_may_be_repeated(void)
 {
     HmBacking backing = HM_BACKING_INIT;
 
-    hm_fake_reset();
     g_assert_true(init_memfd(&backing, page(), 0, FALSE, NULL));
+    hm_fake_reset();
     hm_backing_clear(&backing);
     hm_backing_clear(&backing);
     hm_backing_undo(&backing);
@@ -541,6 +552,7 @@ int main(int argc, char **argv)
     g_test_add_func("/backing/memfd-without-descriptors",
                     test_memfd_without_descriptors);
     g_test_add_func("/backing/memfd-without-memfds", test_memfd_without_memfds);
+    g_test_add_func("/backing/memfd-without-proc", test_memfd_without_proc);
     g_test_add_func("/backing/memfd-that-cannot-be-sealed",
                     test_memfd_that_cannot_be_sealed);
     g_test_add_func("/backing/memfd-failures-leak-no-descriptor",

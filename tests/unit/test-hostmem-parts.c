@@ -192,6 +192,56 @@ static void test_dup_fails(void)
     assert_dup_fails(memfd, HOSTMEM_ERROR_LIMIT, "Too many open files");
 }
 
+/* Who has it */
+
+static void assert_in_use(HostmemBackend *backend, int expected)
+{
+    g_assert_cmpint(hm_backend_is_in_use(backend), ==, expected);
+}
+
+static void test_in_use(void)
+{
+    g_autoptr(HostmemBackend) memfd = hm_test_make(MEMFD);
+    int fd;
+
+    assert_in_use(memfd, 0);
+    fd = dup_fd(memfd);
+    assert_in_use(memfd, 1);
+    close(fd);
+    assert_in_use(memfd, 0);
+    hm_fake_fail(HM_FAKE_ONLY_USER, 1, EACCES);
+    assert_in_use(memfd, -EACCES);
+}
+
+static void test_in_use_cannot_be_told(void)
+{
+    g_autoptr(HostmemBackend) none =
+        hm_test_make("memory-backend-ram,id=m0,size=4K");
+    g_autoptr(HostmemBackend) memfd = NULL;
+
+    assert_in_use(none, -EINVAL);
+    hm_fake_fail(HM_FAKE_REOPEN, 1, ENOENT);
+    memfd = hm_test_make(MEMFD);
+    assert_in_use(memfd, -EINVAL);
+}
+
+static gpointer ask_often(gpointer backend)
+{
+    for (guint i = 0; i < 2000; i++) {
+        assert_in_use(backend, 0);
+    }
+    return NULL;
+}
+
+static void test_several_ask_who_has_it(void)
+{
+    g_autoptr(HostmemBackend) memfd = hm_test_make(MEMFD);
+    GThread *other = g_thread_new("test", ask_often, memfd);
+
+    ask_often(memfd);
+    g_thread_join(other);
+}
+
 /* Exposed */
 
 static void fail_to_populate(HostmemBackend *backend)
@@ -269,6 +319,9 @@ static const HmTest tests[] = {
      test_mode_of_a_named_file_stays},
     {"/hostmem-parts/dup-of-read-only-memory", test_dup_of_read_only_memory},
     {"/hostmem-parts/dup-fails", test_dup_fails},
+    {"/hostmem-parts/in-use", test_in_use},
+    {"/hostmem-parts/in-use-cannot-be-told", test_in_use_cannot_be_told},
+    {"/hostmem-parts/several-ask", test_several_ask_who_has_it},
     {"/hostmem-parts/failure-takes-nothing-from-exposed-memory",
      test_failure_takes_nothing_from_exposed_memory},
     {"/hostmem-parts/failure-rolls-back-before",
