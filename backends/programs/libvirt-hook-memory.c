@@ -103,8 +103,9 @@ static gboolean remove_object(const Peer *peer, const char *id, GError **error)
 /* The backend of a domain */
 
 /* (transfer full): "export-path" of a backend; NULL without an error when there
- * is none of that id, or it has none.  It is a name alone when its file was not
- * found where hostmemd had put it before a restart. */
+ * is none of that id, or it has none, as a pool of the domain's name.  It is a
+ * name alone when its file was not found where hostmemd had put it before a
+ * restart. */
 static char *find_name(const Peer *peer, const char *id, GError **error)
 {
     g_autofree char *path = g_strconcat("/objects/", id, NULL);
@@ -114,7 +115,8 @@ static char *find_name(const Peer *peer, const char *id, GError **error)
         json_pack("{s:s,s:s}", "path", path, "property", "export-path"), &why);
     const char *name = answer ? json_string_value(answer) : NULL;
 
-    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND)) {
+    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND) ||
+        g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE)) {
         g_error_free(why);
         return NULL;
     }

@@ -230,6 +230,18 @@ def test_backend_of_the_domain_comes_before_a_pool():
         assert "1-vm7/pc.ram" in hook.files() and "vm7" not in hook.files()
 
 
+def test_domain_of_any_name_gets_memory_of_a_pool():
+    """One of an object that is no backend, and such as no object can have."""
+    with ready_pool() as (hook, daemon):
+        for run, name in enumerate(("p0", "7 vm", "..", "w\u00fcrm")):
+            assert hook.prepare(domain_xml(name, id=run), "--pool", "p0",
+                                name=name) == ""
+            path = hook.base / f"{run}-{name}" / "pc.ram"
+            assert path.stat().st_size == SIZE, name
+            assert hook.release(domain_xml(name, id=None), name=name) == ""
+            harness.wait_until(lambda: ready_again(daemon), what="zeroes")
+
+
 def test_pool_without_names():
     with ready("-object", "memory-pool,id=p0,size=8M,segment-size=8M") \
             as (hook, daemon):
