@@ -278,6 +278,27 @@ class Libvirtd:
         self._process.wait(20)
         self._log.close()
 
+    def _pid(self):
+        """Of libvirtd, which the shell has started."""
+        shell = pathlib.Path(f"/proc/{self._process.pid}")
+        for _ in range(2):
+            task = shell / "task" / shell.name / "children"
+            for child in task.read_text().split():
+                shell = pathlib.Path("/proc", child)
+                if (shell / "comm").read_text().strip() == "libvirtd":
+                    return int(child)
+        raise AssertionError("libvirtd does not run")
+
+    @contextlib.contextmanager
+    def silent(self):
+        """It says nothing meanwhile."""
+        pid = self._pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def kill(self):
         """libvirtd goes as if it had crashed, and its domains with it."""
         self._process.send_signal(signal.SIGKILL)

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import re
+import signal
 
 import harness
 from ctl import Terminal, started
@@ -261,6 +262,31 @@ def test_libvirtd_that_ends_while_it_is_used():
             assert process.wait(30 * PATIENCE) == 1
             message = process.stderr.read()
         assert live.uri in message, message
+
+
+@harness.time_limit(LIMIT)
+def test_libvirtd_that_is_silent():
+    """Like a host that has lost its power."""
+    with Live() as live:
+        with watch(live) as line:
+            until(line, lambda status: True)
+            with live.libvirtd.silent():
+                while line() is not None:
+                    pass
+                assert line.process.wait(30) == 1
+            assert live.uri in line.process.stderr.read()
+        # It was only silent.
+        assert json.loads(live.ctl("list", "--json"))["domains"] == []
+
+
+@harness.time_limit(LIMIT)
+def test_ctrl_c_while_libvirtd_is_silent():
+    with Live() as live:
+        with watch(live) as line:
+            until(line, lambda status: True)
+            with live.libvirtd.silent():
+                line.process.send_signal(signal.SIGINT)
+                assert line.process.wait(10 * PATIENCE) == 0
 
 
 if __name__ == "__main__":
