@@ -13,6 +13,11 @@
 
 /* memdev */
 
+static gboolean is_restored(HostmemVirtioMem *self)
+{
+    return hm_object_get_saved(HOSTMEM_OBJECT(self)) != NULL;
+}
+
 static gboolean check_memdev(HostmemVirtioMem *self, GError **error)
 {
     if (!self->memdev) {
@@ -66,6 +71,19 @@ static gboolean has_prealloc(HostmemBackend *backend)
         g_mutex_locker_new(&HOSTMEM_OBJECT(backend)->value_lock);
 
     return backend->prealloc;
+}
+
+/* A new device begins with nothing plugged, and no content. */
+static gboolean check_image(HostmemVirtioMem *self, GError **error)
+{
+    HostmemObject *memdev = HOSTMEM_OBJECT(self->memdev);
+
+    return !hm_virtio_mem_backend(self)->image || is_restored(self) ||
+           hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "'memdev' property specifies a memdev that is filled "
+                        "from an 'image': %s. A new virtio-mem device would "
+                        "discard what it holds",
+                        memdev->id ? memdev->id : "");
 }
 
 static gboolean check_kind(HostmemVirtioMem *self, GError **error)
@@ -226,11 +244,6 @@ static gboolean check_access(HostmemVirtioMem *self, GError **error)
     return TRUE;
 }
 
-static gboolean is_restored(HostmemVirtioMem *self)
-{
-    return hm_object_get_saved(HOSTMEM_OBJECT(self)) != NULL;
-}
-
 /* What another process has left is looked at later. */
 static gboolean empty_memdev(HostmemVirtioMem *self, GError **error)
 {
@@ -271,8 +284,8 @@ gboolean hm_virtio_mem_complete(HostmemObject *object,
         return FALSE;
     }
     if (!find_region_size(self, error) || !check_kind(self, error) ||
-        !check_access(self, error) || !check_sizes(self, error) ||
-        !empty_memdev(self, error)) {
+        !check_image(self, error) || !check_access(self, error) ||
+        !check_sizes(self, error) || !empty_memdev(self, error)) {
         hm_virtio_mem_release(self);
         return FALSE;
     }

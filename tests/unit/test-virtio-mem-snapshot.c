@@ -222,6 +222,32 @@ static void test_new_device_meanwhile(void)
     tear_down(&f);
 }
 
+/* Nor is what came from an image lost to one. */
+static void test_new_device_on_image(void)
+{
+    g_autoptr(HostmemBackend) filled = NULL;
+    g_autofree char *options = NULL;
+    g_autoptr(HostmemJob) job = NULL;
+    Fixture f;
+
+    if (!set_up(&f, "memory-backend-ram")) {
+        return;
+    }
+    plug(&f, 0, 1);
+    fill_block(&f, 0, 7);
+    job = start(&f, 0);
+    wait_for(job);
+    options = g_strdup_printf("memory-backend-ram,image=%s", f.path);
+    filled = hm_test_memdev(options);
+    hm_test_assert_no_virtio_mem(HOSTMEM_ERROR_INVALID,
+                                 "a memdev that is filled from an 'image': mem0"
+                                 ". A new virtio-mem device would discard what "
+                                 "it holds",
+                                 "memdev", filled, NULL);
+    g_assert_cmpuint(*(guint8 *)hostmem_backend_get_host_addr(filled), ==, 7);
+    tear_down(&f);
+}
+
 static const HmTest tests[] = {
     {"/virtio-mem-snapshot/plugged-alone", test_plugged_alone},
     {"/virtio-mem-snapshot/plugged-alone/shared", test_plugged_alone_shared},
@@ -231,6 +257,7 @@ static const HmTest tests[] = {
     {"/virtio-mem-snapshot/plug-meanwhile", test_plug_meanwhile},
     {"/virtio-mem-snapshot/in-callback", test_in_callback},
     {"/virtio-mem-snapshot/new-device-meanwhile", test_new_device_meanwhile},
+    {"/virtio-mem-snapshot/new-device-on-image", test_new_device_on_image},
 };
 
 int main(int argc, char **argv)
