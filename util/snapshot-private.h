@@ -59,6 +59,8 @@ struct HmSnapshot {
  */
 void hm_snapshot_save_range(HmSnapshot *self, const HmRange *range,
                             HmImageCopy *copy, gboolean at_once);
+/** Whether all pages that were mapped once can be told: there is no swap. */
+gboolean hm_snapshot_sees_mapped(void);
 /** Whether this thread is the one that saves the unit. */
 gboolean hm_snapshot_claim(HmSnapshot *self, gsize unit);
 /**

@@ -3,14 +3,32 @@
 #include "util/align.h"
 #include "util/error.h"
 #include "util/os.h"
+#include "util/procfield.h"
 #include "util/snapshot-private.h"
 
 /* What there is */
 
+/* Mincore(2) sees no pages that are swapped out. */
+gboolean hm_snapshot_sees_mapped(void)
+{
+    g_autofree char *text = NULL;
+
+    return hm_os_read_text("/proc/meminfo", &text) == 0 &&
+           hm_procfield_bytes(text, "MemTotal") &&
+           !hm_procfield_bytes(text, "SwapTotal");
+}
+
+static gboolean can_tell(HmSnapshot *self)
+{
+    return self->options.backing->kind == HM_MEM_HUGETLB ||
+           hm_snapshot_sees_mapped();
+}
+
 /*
  * Pages of this mapping.  The marks of protected pages that are not there look
  * like swapped pages to all but mincore(2), which does not see those that are
- * really swapped: where there is swap, there is no telling.
+ * really swapped: where there is swap, there is no telling.  It may have come
+ * since the snapshot began, so that is asked last.
  */
 static HmRangeList *mapped_pages(HmSnapshot *self, const HmRange *range)
 {
@@ -18,7 +36,8 @@ static HmRangeList *mapped_pages(HmSnapshot *self, const HmRange *range)
     HmRangeList *pages;
 
     if (hm_os_resident_ranges(self->options.addr + range->offset, range->length,
-                              found) < 0) {
+                              found) < 0 ||
+        !can_tell(self)) {
         return NULL;
     }
     pages = hm_range_list_new();

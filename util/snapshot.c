@@ -35,7 +35,6 @@
 #include "util/error.h"
 #include "util/hostcaps.h"
 #include "util/os.h"
-#include "util/procfield.h"
 #include "util/size.h"
 #include "util/snapshot-private.h"
 
@@ -231,16 +230,6 @@ static void mark(HmSnapshot *self, const HmRangeList *units)
                      __ATOMIC_RELAXED);
 }
 
-/* Whether mincore(2) would see all pages that were mapped once. */
-static gboolean has_no_swap(void)
-{
-    g_autofree char *text = NULL;
-
-    return hm_os_read_text("/proc/meminfo", &text) == 0 &&
-           hm_procfield_bytes(text, "MemTotal") &&
-           !hm_procfield_bytes(text, "SwapTotal");
-}
-
 static guint64 pages_of_file(const HmBacking *backing)
 {
     struct stat st;
@@ -276,7 +265,7 @@ static gboolean is_only_mapped(HmSnapshot *self)
         return mapped == hm_backing_backed_size(backing, NULL);
     }
     return !backing->shared && !backing->parts && !pages_of_file(backing) &&
-           (backing->kind == HM_MEM_HUGETLB || has_no_swap());
+           (backing->kind == HM_MEM_HUGETLB || hm_snapshot_sees_mapped());
 }
 
 gboolean hm_snapshot_arm(HmSnapshot *self, const HmRangeList *ranges,

@@ -176,6 +176,34 @@ static void test_huge_pages_come_back(Fixture *fixture,
     hm_snapshot_free(snapshot);
 }
 
+#define MEMINFO "MemTotal: 1000000 kB\nSwapTotal: %d kB\n"
+
+/* Returns: how much a snapshot of memory without pages has mapped of it */
+static gint64 mapped_by_run(Fixture *fixture, int swap_later)
+{
+    g_autofree char *later = g_strdup_printf(MEMINFO, swap_later);
+    g_autofree char *now = g_strdup_printf(MEMINFO, 0);
+    HmSnapshot *snapshot;
+
+    hm_fake_set_file("/proc/meminfo", now);
+    snapshot = start(fixture);
+    hm_fake_set_file("/proc/meminfo", later);
+    run(snapshot);
+    hm_snapshot_free(snapshot);
+    g_unlink(fixture->path);
+    return hm_os_populated(fixture->mapping.addr, SIZE);
+}
+
+/* What is swapped out looks as if it was not there, so all of it is read. */
+static void test_swap_comes_meanwhile(Fixture *fixture,
+                                      gconstpointer data G_GNUC_UNUSED)
+{
+    if (can_protect()) {
+        g_assert_cmpint(mapped_by_run(fixture, 0), ==, 0);
+        g_assert_cmpint(mapped_by_run(fixture, 1000), ==, SIZE);
+    }
+}
+
 /* The kernel writes for somebody, as read(2) does. */
 static void test_system_call(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -306,6 +334,7 @@ int main(int argc, char **argv)
     ADD("sparse/memfd", MEMFD, test_sparse);
     ADD("holes-stay/anon", ANON, test_holes_stay);
     ADD("holes-stay/memfd", MEMFD, test_holes_stay);
+    ADD("swap-comes-meanwhile", ANON, test_swap_comes_meanwhile);
     ADD("huge-pages-stay", HUGE, test_huge_pages_stay);
     ADD("huge-pages-come-back", MEMFD, test_huge_pages_come_back);
     ADD("system-call/anon", ANON, test_system_call);
