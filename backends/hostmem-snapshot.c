@@ -315,7 +315,7 @@ static gboolean run_job(HostmemJob *job, gpointer data, GError **error)
     return ok;
 }
 
-/* (transfer full) (nullable): @job is taken. */
+/* (transfer full) (nullable): the old one; @job is taken. */
 static HostmemJob *replace_job(HostmemBackend *self, HostmemJob *job)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->shooting->lock);
@@ -380,9 +380,12 @@ static gboolean start_job(HostmemBackend *self, HostmemJob *job,
     Shot *shot = g_new(Shot, 1);
 
     *shot = (Shot){self, snapshot};
+    /* Before it can be over: then the next one may begin. */
+    replace_job(self, g_object_ref(job));
     if (hm_job_start(job, run_job, shot, error)) {
         return TRUE;
     }
+    g_object_unref(replace_job(self, NULL));
     g_free(shot);
     end_snapshot(self, snapshot);
     return FALSE;
@@ -426,11 +429,8 @@ HostmemJob *hostmem_backend_snapshot(HostmemBackend *self, const char *path,
     }
     hm_backend_end_snapshot(self); /* which is over */
     job = new_job(self);
-    if (!start(self, job, path, options, error)) {
-        return NULL;
-    }
-    replace_job(self, g_object_ref(job));
-    return g_steal_pointer(&job);
+    return start(self, job, path, options, error) ? g_steal_pointer(&job)
+                                                  : NULL;
 }
 
 HostmemJob *hostmem_backend_get_snapshot_job(HostmemBackend *self)
