@@ -42,6 +42,9 @@ typedef struct {
  * refused, unless @allow_exposed says that nobody writes to it until the job is
  * over: a VM that is stopped.
  *
+ * DMA to pages that were pinned before is not held up: of VFIO, of registered
+ * buffers of io_uring, and of reads with O_DIRECT that are under way.
+ *
  * Any thread, but none that writes to the memory under a lock that others need.
  *
  * Returns: (transfer full): the job, that of
