@@ -57,9 +57,13 @@ def test_table_comes_when_all_is_populated():
 
 
 def test_progress_line():
-    """However fast the host is: it stands still until a line is due."""
-    with SlowHost(5) as host, Hostmemd("-object", ASYNC + ",size=384M",
-                                       cgroup=host) as daemon:
+    """However fast the host is: it stands still until a line is due.
+
+    Private memory leaves all of the work to the job.
+    """
+    line = ("memory-backend-ram,id=m0,size=512M,prealloc=on,prealloc-async=on,"
+            "prealloc-threads=1")
+    with SlowHost(2) as host, Hostmemd("-object", line, cgroup=host) as daemon:
         os.kill(daemon.pid, signal.SIGSTOP)
         time.sleep(6)
         os.kill(daemon.pid, signal.SIGCONT)
