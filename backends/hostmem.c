@@ -408,6 +408,7 @@ static void hostmem_backend_init(HostmemBackend *self)
     g_rw_lock_init(&self->extent_lock);
     self->usage = hm_usage_new();
     g_mutex_init(&self->populate_lock);
+    g_mutex_init(&self->handover_lock);
     g_mutex_init(&self->report_lock);
     self->shooting = hm_shooting_new();
 }
@@ -435,6 +436,7 @@ static void hostmem_backend_finalize(GObject *object)
     g_rw_lock_clear(&self->extent_lock);
     hm_usage_free(self->usage);
     g_mutex_clear(&self->populate_lock);
+    g_mutex_clear(&self->handover_lock);
     g_mutex_clear(&self->report_lock);
     hm_shooting_free(self->shooting);
     G_OBJECT_CLASS(hostmem_backend_parent_class)->finalize(object);

@@ -115,7 +115,8 @@ struct _HostmemBackend {
     HmSeries series;       /* of small ones */
     gboolean huge_advised; /* MADV_HUGEPAGE, all of the mapping */
 
-    GMutex report_lock; /* guards what follows */
+    GMutex handover_lock; /* outermost; one is told who has it, and gets it */
+    GMutex report_lock;   /* guards what follows */
     HostmemPreallocReport report;
     const HmProgress *progress; /* NULL: nothing runs */
     gint64 started_us;

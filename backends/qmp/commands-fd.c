@@ -97,6 +97,8 @@ static json_t *get_memory_fd(HmQmpCall *call, GPtrArray *objects,
     g_autoptr(GUnixFDList) fds = g_unix_fd_list_new();
     json_auto_t *parts = json_array();
     Handover handover = {fds, parts, TRUE};
+    g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&backend->handover_lock);
     int in_use = hm_backend_is_in_use(backend);
     json_t *answer;
 

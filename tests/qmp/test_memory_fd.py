@@ -148,6 +148,21 @@ def test_who_has_what_a_pool_has_lent_is_told():
         assert not in_use(daemon)
 
 
+def test_first_of_many_at_once_is_told_that_nobody_has_it():
+    with Hostmemd("-object", MEMFD) as daemon, \
+            contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(FdClient(daemon.socket))
+                   for _ in range(8)]
+        for _ in range(20):
+            for client in clients:
+                client.start("get-memory-fd", {"id": "m0"})
+            taken = [client.take_answer() for client in clients]
+            for _, [fd] in taken:
+                os.close(fd)
+            told = sorted(answer["in-use"] for answer, _ in taken)
+            assert told == [False] + 7 * [True], told
+
+
 def test_who_has_private_memory_is_not_told():
     with Hostmemd("-object", "memory-backend-ram,id=m0,size=4M") as daemon:
         [memdev] = daemon.qmp.execute("query-memdev")
