@@ -56,9 +56,9 @@ def memory_of(words):
 
 
 def comparable(properties):
-    """Without what only one of them says, or says of its own places."""
+    """Without what only one of them says so, or says of its own places."""
     return {name: value for name, value in properties.items()
-            if name not in ("mem-path", "dump", "bus", "addr")}
+            if name not in ("mem-path", "dump", "guest-node", "bus", "addr")}
 
 
 def same_settings(folder):
