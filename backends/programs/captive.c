@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <termios.h>
 #include <unistd.h>
-#include "captive.h"
+#include "backends/programs/captive.h"
 
 /*
  * On a terminal the command stays in our process group.  Then the kernel does

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
-#include "backends/programs/libvirt-hook-blocks.h"
+#include "backends/programs/hook/libvirt-hook-blocks.h"
 #include "fuzz.h"
 
 /* Files are where libvirt's are, and nowhere else. */

@@ -18,6 +18,10 @@ SEES = {
     "backends": (PUBLIC, "util"),
     **{folder: (PUBLIC, "util", "backends") for folder in SIBLINGS},
     "backends/programs": (PUBLIC,),
+    **{
+        f"backends/programs/{folder}": (PUBLIC, "backends/programs")
+        for folder in ("bench", "ctl", "daemon", "hook")
+    },
     "docs": (PUBLIC,),
 }
 # The one file that ties the types to their names.
@@ -28,11 +32,11 @@ OWNERS = {
     r"numa(if)?\.h": r"util/(os-linux|numa)\.c",
     r"libfdt\.h": r"backends/export/fdt[-a-z]*\.[ch]",
     r"libvirt/.*": r"backends/export/libvirt[-a-z]*\.[ch]",
-    r"systemd/.*": r"backends/programs/hostmemd-sd\.c",
+    r"systemd/.*": r"backends/programs/daemon/hostmemd-sd\.c",
     r"jansson\.h": r"util/(props|keyval|jsonstream)\.[ch]"
     r"|backends/(fdt|object|registry|host)[-a-z]*\.[ch]|backends/qmp/.*"
     r"|backends/export/libvirt-memory\.h"
-    r"|backends/programs/hostmemctl-json\.[ch]",
+    r"|backends/programs/peer-json\.[ch]",
 }
 
 # Calls that belong to util/os.h alone, in util and backends.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include "backends/programs/libvirt-hook-blocks.h"
+#include "backends/programs/hook/libvirt-hook-blocks.h"
 
 /* Domains for tests of the hook. */
 

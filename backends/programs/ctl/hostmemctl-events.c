@@ -17,10 +17,10 @@ static char *time_of(const json_t *event)
     g_autoptr(GDateTime) utc = NULL;
     g_autoptr(GDateTime) local = NULL;
 
-    if (!ctl_json_number(stamp, "seconds", &seconds) || seconds > G_MAXINT64) {
+    if (!peer_json_number(stamp, "seconds", &seconds) || seconds > G_MAXINT64) {
         return g_strdup("-");
     }
-    ctl_json_number(stamp, "microseconds", &microseconds);
+    peer_json_number(stamp, "microseconds", &microseconds);
     utc = g_date_time_new_from_unix_utc((gint64)seconds);
     local = utc ? g_date_time_to_local(utc) : NULL;
     if (!local) {
@@ -34,7 +34,7 @@ static char *time_of(const json_t *event)
 static void append_member(GString *line, const char *key, const json_t *value)
 {
     g_autofree char *text =
-        json_is_string(value) ? ctl_json_to_text(value) : ctl_text_of(value);
+        json_is_string(value) ? peer_json_to_text(value) : ctl_text_of(value);
 
     g_string_append_printf(line, " %s=%s", key, text);
 }

@@ -17,8 +17,8 @@ char *ctl_view_bar(const json_t *object, const char *done, const char *total)
 {
     guint64 part, whole;
 
-    if (!ctl_json_number(object, done, &part) ||
-        !ctl_json_number(object, total, &whole)) {
+    if (!peer_json_number(object, done, &part) ||
+        !peer_json_number(object, total, &whole)) {
         return NULL;
     }
     return ctl_text_bar(part, whole);
@@ -90,7 +90,7 @@ static const CtlColumn backend_columns[] = {
 /* A path as the id that it is of, where it is one of an object. */
 static char *id_of(const json_t *object, const char *key)
 {
-    const char *path = ctl_json_string(object, key);
+    const char *path = peer_json_string(object, key);
 
     return path && g_str_has_prefix(path, OBJECTS)
                ? g_strdup(path + strlen(OBJECTS))
@@ -155,22 +155,21 @@ static const CtlColumn device_columns[] = {
 /* (transfer full) (nullable): how a resize goes, as far as was heard. */
 static char *resize_of(const json_t *device, const CtlNews *news)
 {
-    const char *id = ctl_json_string(device, "id");
+    const char *id = peer_json_string(device, "id");
     g_autofree char *path = g_strconcat("/machine/peripheral/", id, NULL);
     guint64 size, requested;
     const char *state;
 
-    if (!ctl_json_number(device, "requested-size", &requested)) {
+    if (!peer_json_number(device, "requested-size", &requested)) {
         return NULL;
     }
-    ctl_json_number(device, "size", &size);
+    peer_json_number(device, "size", &size);
     if (size == requested) {
         return g_strdup("reached");
     }
-    state =
-        news && id
-            ? ctl_json_string(g_hash_table_lookup(news->resizes, path), "state")
-            : NULL;
+    state = news && id ? peer_json_string(
+                             g_hash_table_lookup(news->resizes, path), "state")
+                       : NULL;
     return g_strdup(g_strcmp0(state, "stalled") ? "running" : state);
 }
 
@@ -233,8 +232,8 @@ static char *huge_pages_of(const json_t *node)
         g_autofree char *size = ctl_text_size(pool, "page-size");
         guint64 total, free;
 
-        ctl_json_number(pool, "total", &total);
-        ctl_json_number(pool, "free", &free);
+        peer_json_number(pool, "total", &total);
+        peer_json_number(pool, "free", &free);
         if (size && total) {
             g_string_append_printf(
                 text, "%s%s: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT,
@@ -248,8 +247,8 @@ static char *used_of(const json_t *node)
 {
     guint64 total, available;
 
-    if (!ctl_json_number(node, "total", &total) ||
-        !ctl_json_number(node, "available", &available)) {
+    if (!peer_json_number(node, "total", &total) ||
+        !peer_json_number(node, "available", &available)) {
         return NULL;
     }
     return ctl_text_bar(total - MIN(available, total), total);
@@ -312,9 +311,9 @@ static void append_head(const json_t *status, GString *text)
 {
     const json_t *summary = json_object_get(status, "memory-size-summary");
     g_autofree char *server =
-        ctl_text_safe(ctl_json_string(status, "server") ?: "");
+        ctl_text_safe(peer_json_string(status, "server") ?: "");
     g_autofree char *address =
-        ctl_text_safe(ctl_json_string(status, "address") ?: "");
+        ctl_text_safe(peer_json_string(status, "address") ?: "");
     g_autofree char *base = ctl_text_size(summary, "base-memory");
     g_autofree char *plugged = ctl_text_size(summary, "plugged-memory");
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <hostmem/error.h>
 #include <stdlib.h>
-#include "hostmemctl-json.h"
+#include "backends/programs/peer-json.h"
 
-json_t *ctl_json_parse(const char *text, GError **error)
+json_t *peer_json_parse(const char *text, GError **error)
 {
     json_error_t why;
     json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
@@ -19,7 +19,7 @@ json_t *ctl_json_parse(const char *text, GError **error)
     return value;
 }
 
-char *ctl_json_to_text(const json_t *value)
+char *peer_json_to_text(const json_t *value)
 {
     char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     char *text = g_strdup(dumped);
@@ -28,12 +28,13 @@ char *ctl_json_to_text(const json_t *value)
     return text;
 }
 
-const char *ctl_json_string(const json_t *object, const char *key)
+const char *peer_json_string(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
 }
 
-gboolean ctl_json_number(const json_t *object, const char *key, guint64 *number)
+gboolean peer_json_number(const json_t *object, const char *key,
+                          guint64 *number)
 {
     const json_t *member = json_object_get(object, key);
     gboolean is_number =
@@ -43,19 +44,19 @@ gboolean ctl_json_number(const json_t *object, const char *key, guint64 *number)
     return is_number;
 }
 
-gboolean ctl_json_is_true(const json_t *object, const char *key)
+gboolean peer_json_is_true(const json_t *object, const char *key)
 {
     return json_is_true(json_object_get(object, key));
 }
 
-json_t *ctl_json_find(const json_t *array, const char *key, const char *value)
+json_t *peer_json_find(const json_t *array, const char *key, const char *value)
 {
     json_t *element;
     gsize i;
 
     json_array_foreach(array, i, element)
     {
-        if (g_strcmp0(ctl_json_string(element, key), value) == 0) {
+        if (g_strcmp0(peer_json_string(element, key), value) == 0) {
             return element;
         }
     }

@@ -132,7 +132,7 @@ static char *text_of(Watch *self, const json_t *status)
 {
     GString *text = g_string_new(NULL);
     g_autofree char *now = ctl_text_time(g_get_real_time());
-    g_autofree char *uri = ctl_text_safe(ctl_json_string(status, "uri") ?: "");
+    g_autofree char *uri = ctl_text_safe(peer_json_string(status, "uri") ?: "");
     gsize end;
 
     g_string_printf(text, "%s  %s\n", now, uri);
@@ -192,7 +192,7 @@ static gboolean follow(Watch *self, const json_t *status, GError **error)
     gint64 id = json_integer_value(json_object_get(domain, "id"));
 
     if (!self->real_name) {
-        self->real_name = g_strdup(ctl_json_string(domain, "name"));
+        self->real_name = g_strdup(peer_json_string(domain, "name"));
         self->id = id;
     }
     if (id == self->id) {

@@ -31,18 +31,18 @@ static guint64 number_of(const json_t *version, const char *key)
 {
     guint64 number;
 
-    ctl_json_number(version, key, &number);
+    peer_json_number(version, key, &number);
     return number;
 }
 
 static void take_greeting(CtlPeer *self)
 {
     json_auto_t *greeting =
-        ctl_json_parse(hostmem_qmp_client_get_greeting(self->client), NULL);
+        peer_json_parse(hostmem_qmp_client_get_greeting(self->client), NULL);
     const json_t *version =
         json_object_get(json_object_get(greeting, "QMP"), "version");
     const json_t *qemu = json_object_get(version, "qemu");
-    const char *package = ctl_json_string(version, "package");
+    const char *package = peer_json_string(version, "package");
 
     self->is_hostmem = package && g_str_has_prefix(package, "hostmem ");
     self->name = self->is_hostmem ? g_strdup(package)
@@ -58,7 +58,7 @@ static void on_event(G_GNUC_UNUSED HostmemQmpClient *client, const char *name,
                      const char *text, gpointer user_data)
 {
     CtlPeer *self = user_data;
-    json_auto_t *event = ctl_json_parse(text, NULL);
+    json_auto_t *event = peer_json_parse(text, NULL);
 
     self->happened = TRUE;
     if (self->listener && event) {
@@ -172,7 +172,7 @@ json_t *ctl_peer_call_fds(CtlPeer *self, const char *command, json_t *arguments,
                           GError **error)
 {
     g_autoptr(GAsyncResult) result = NULL;
-    g_autofree char *text = arguments ? ctl_json_to_text(arguments) : NULL;
+    g_autofree char *text = arguments ? peer_json_to_text(arguments) : NULL;
     g_autofree char *answer = NULL;
     json_t *value;
 
@@ -184,7 +184,7 @@ json_t *ctl_peer_call_fds(CtlPeer *self, const char *command, json_t *arguments,
     }
     answer =
         hostmem_qmp_client_execute_finish(self->client, result, fds_out, error);
-    value = answer ? ctl_json_parse(answer, error) : NULL;
+    value = answer ? peer_json_parse(answer, error) : NULL;
     if (!value) {
         explain(self, command, error);
     }

@@ -24,13 +24,13 @@ int ctl_job_wait(CtlPeer *peer, const char *id, CtlProgress *progress,
 {
     for (;;) {
         json_auto_t *jobs = ctl_peer_call(peer, "query-jobs", NULL, error);
-        const json_t *job = ctl_json_find(jobs, "id", id);
-        const char *why = ctl_json_string(job, "error");
+        const json_t *job = peer_json_find(jobs, "id", id);
+        const char *why = peer_json_string(job, "error");
 
         if (!jobs) {
             return EXIT_FAILURE;
         }
-        if (!job || is_over(ctl_json_string(job, "status"))) {
+        if (!job || is_over(peer_json_string(job, "status"))) {
             return why ? refuse_job(peer, id, why, error) : EXIT_SUCCESS;
         }
         ctl_progress_show_json(progress, id, job);

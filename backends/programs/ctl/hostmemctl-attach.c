@@ -149,8 +149,8 @@ static gboolean add_fd(Dimm *self, GError **error)
     if (!answer) {
         return FALSE;
     }
-    if (!ctl_json_number(answer, "fdset-id", &self->fdset) ||
-        !ctl_json_number(answer, "fd", &self->fd)) {
+    if (!peer_json_number(answer, "fdset-id", &self->fdset) ||
+        !peer_json_number(answer, "fd", &self->fd)) {
         g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE,
                     "%s: the answer to add-fd makes no sense",
                     ctl_peer_get_address(self->qemu));

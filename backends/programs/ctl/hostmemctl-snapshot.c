@@ -45,7 +45,7 @@ int ctl_run_snapshot(CtlCall *call, GError **error)
     if (!answer || !ctl_call_has(call, "--wait")) {
         return answer ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    const char *job = ctl_json_string(answer, "job");
+    const char *job = peer_json_string(answer, "job");
     if (!job) {
         g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE,
                     "%s: memory-snapshot has named no job",

@@ -69,7 +69,7 @@ char *ctl_text_of(const json_t *value)
         return g_strdup(json_is_true(value) ? "on" : "off");
     }
     char *numbers = json_is_array(value) ? text_of_numbers(value) : NULL;
-    return numbers ? numbers : ctl_json_to_text(value);
+    return numbers ? numbers : peer_json_to_text(value);
 }
 
 char *ctl_text_member(const json_t *object, const char *key)
@@ -83,8 +83,8 @@ char *ctl_text_size(const json_t *object, const char *key)
 {
     guint64 bytes;
 
-    return ctl_json_number(object, key, &bytes) ? hostmem_size_to_string(bytes)
-                                                : NULL;
+    return peer_json_number(object, key, &bytes) ? hostmem_size_to_string(bytes)
+                                                 : NULL;
 }
 
 char *ctl_text_bar(guint64 done, guint64 total)
@@ -153,7 +153,7 @@ gboolean ctl_put(const char *text, GError **error)
 
 gboolean ctl_put_json(const json_t *value, GError **error)
 {
-    g_autofree char *text = ctl_json_to_text(value);
+    g_autofree char *text = peer_json_to_text(value);
     g_autofree char *line = g_strconcat(text, "\n", NULL);
 
     return ctl_put(line, error);

@@ -58,7 +58,7 @@ static void ask(CtlSchema *self)
     self->list = ctl_peer_call(self->peer, "query-qmp-schema", NULL, NULL);
     json_array_foreach(self->list, i, entry)
     {
-        const char *name = ctl_json_string(entry, "name");
+        const char *name = peer_json_string(entry, "name");
 
         if (name) {
             g_hash_table_insert(self->entries, (gpointer)name, entry);
@@ -75,7 +75,7 @@ static const json_t *find_entry(CtlSchema *self, const char *name)
 
 static gboolean is_of(const json_t *entry, const char *meta_type)
 {
-    return g_strcmp0(ctl_json_string(entry, "meta-type"), meta_type) == 0;
+    return g_strcmp0(peer_json_string(entry, "meta-type"), meta_type) == 0;
 }
 
 /* (nullable): the properties of a driver. */
@@ -99,13 +99,13 @@ static const json_t *find_driver(CtlSchema *self, const char *driver)
 static const char *kind_of_type(CtlSchema *self, const char *type)
 {
     const json_t *entry = find_entry(self, type);
-    const char *kind = ctl_json_string(entry, "json-type");
+    const char *kind = peer_json_string(entry, "json-type");
 
     if (is_of(entry, "enum")) {
         return "string";
     }
     if (is_of(entry, "array") || is_of(entry, "object")) {
-        return ctl_json_string(entry, "meta-type");
+        return peer_json_string(entry, "meta-type");
     }
     return kind ? kind : "value";
 }
@@ -141,7 +141,7 @@ static const json_t *type_of_member(CtlSchema *self, const char *name)
     }
     json_array_foreach(json_object_get(entry, "members"), i, choice)
     {
-        const json_t *type = find_entry(self, ctl_json_string(choice, "type"));
+        const json_t *type = find_entry(self, peer_json_string(choice, "type"));
 
         if (is_of(type, "object")) {
             return type;
@@ -157,8 +157,8 @@ static void take_members(CtlSchema *self, const json_t *type, GArray *members)
 
     json_array_foreach(json_object_get(type, "members"), i, row)
     {
-        const char *name = ctl_json_string(row, "name");
-        const char *of = ctl_json_string(row, "type");
+        const char *name = peer_json_string(row, "name");
+        const char *of = peer_json_string(row, "type");
         CtlMember member = {
             .name = name,
             .kind = kind_of_type(self, of),
@@ -176,14 +176,14 @@ static void take_members(CtlSchema *self, const json_t *type, GArray *members)
 static void take_variant(CtlSchema *self, const json_t *type,
                          const char *prefix, GHashTable *given, GArray *members)
 {
-    const char *tag = ctl_json_string(type, "tag");
+    const char *tag = peer_json_string(type, "tag");
     g_autofree char *key = tag ? g_strconcat(prefix, tag, NULL) : NULL;
     const char *value = key ? g_hash_table_lookup(given, key) : NULL;
     const json_t *variant =
-        value ? ctl_json_find(json_object_get(type, "variants"), "case", value)
+        value ? peer_json_find(json_object_get(type, "variants"), "case", value)
               : NULL;
 
-    take_members(self, find_entry(self, ctl_json_string(variant, "type")),
+    take_members(self, find_entry(self, peer_json_string(variant, "type")),
                  members);
 }
 
@@ -195,10 +195,10 @@ static void take_properties(CtlSchema *self, const char *driver,
 
     json_array_foreach(find_driver(self, driver), i, row)
     {
-        const char *name = ctl_json_string(row, "name");
+        const char *name = peer_json_string(row, "name");
         CtlMember member = {
             .name = name,
-            .kind = kind_of_property(ctl_json_string(row, "type")),
+            .kind = kind_of_property(peer_json_string(row, "type")),
             .optional = TRUE,
         };
 
@@ -236,14 +236,14 @@ GArray *ctl_schema_members(CtlSchema *self, const char *command,
     const json_t *entry = find_entry(self, command);
     const json_t *type =
         is_of(entry, "command")
-            ? find_entry(self, ctl_json_string(entry, "arg-type"))
+            ? find_entry(self, peer_json_string(entry, "arg-type"))
             : NULL;
     const char *driver = g_hash_table_lookup(given, "driver");
     GArray *members = members_of_type(self, type, "", given);
     const char *dot;
 
     if (g_str_equal(command, "device_add") && driver &&
-        !ctl_json_string(type, "tag")) {
+        !peer_json_string(type, "tag")) {
         take_properties(self, driver, members);
     }
     for (const char *part = prefix; (dot = strchr(part, '.')); part = dot + 1) {
@@ -289,7 +289,7 @@ GPtrArray *ctl_member_values(const CtlMember *member)
     }
     json_array_foreach(json_object_get(member->type, "members"), i, row)
     {
-        const char *name = ctl_json_string(row, "name");
+        const char *name = peer_json_string(row, "name");
 
         if (name) {
             g_ptr_array_add(values, (gpointer)name);

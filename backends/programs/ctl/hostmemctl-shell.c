@@ -130,7 +130,7 @@ static gboolean execute(Shell *self, const char *text, GError **error)
 {
     json_auto_t *message =
         ctl_line_parse(text, ctl_schema_kind, self->schema, error);
-    const char *command = ctl_json_string(message, "execute");
+    const char *command = peer_json_string(message, "execute");
 
     if (!message) {
         return FALSE;

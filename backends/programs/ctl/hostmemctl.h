@@ -3,8 +3,8 @@
 
 #include <gio/gunixfdlist.h>
 #include <hostmem/hostmem.h>
-#include "captive.h"
-#include "hostmemctl-json.h"
+#include "backends/programs/captive.h"
+#include "backends/programs/peer-json.h"
 
 /* What the files of hostmemctl tell each other.  All of it runs in the main
  * thread. */

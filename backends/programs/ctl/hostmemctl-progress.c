@@ -114,8 +114,8 @@ void ctl_progress_show_json(CtlProgress *self, const char *name,
 {
     guint64 done, total;
 
-    if (ctl_json_number(job, "current-progress", &done) &&
-        ctl_json_number(job, "total-progress", &total)) {
+    if (peer_json_number(job, "current-progress", &done) &&
+        peer_json_number(job, "total-progress", &total)) {
         ctl_progress_show(self, name, done, total);
     }
 }

@@ -80,12 +80,12 @@ json_t *ctl_value_parse(const char *kind, const char *text, GError **error)
     if (g_str_equal(kind, "array") && *text != '[') {
         return list_of(text, error);
     }
-    return ctl_json_parse(text, error);
+    return peer_json_parse(text, error);
 }
 
 json_t *ctl_value_guess(const char *text)
 {
-    json_t *value = ctl_json_parse(text, NULL);
+    json_t *value = peer_json_parse(text, NULL);
 
     return value ? value : json_string(text);
 }

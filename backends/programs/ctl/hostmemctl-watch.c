@@ -35,7 +35,7 @@ typedef struct {
 
 static void hear_progress(Watch *self, json_t *data)
 {
-    const char *id = ctl_json_string(data, "id");
+    const char *id = peer_json_string(data, "id");
     gint64 *now = g_new(gint64, 1);
 
     *now = g_get_monotonic_time();
@@ -47,14 +47,14 @@ static void on_event(const char *name, json_t *event, gpointer user_data)
 {
     Watch *self = user_data;
     json_t *data = json_object_get(event, "data");
-    const char *path = ctl_json_string(data, "qom-path");
+    const char *path = peer_json_string(data, "qom-path");
 
     self->news_since = TRUE;
     if (g_hash_table_size(self->news.resizes) > MANY) {
         g_hash_table_remove_all(self->news.resizes);
     }
     if (g_str_equal(name, "MEMORY_PREALLOC_PROGRESS") &&
-        ctl_json_string(data, "id")) {
+        peer_json_string(data, "id")) {
         hear_progress(self, data);
     } else if (g_str_equal(name, "MEMORY_DEVICE_RESIZE") && path) {
         g_hash_table_insert(self->news.resizes, g_strdup(path),
@@ -72,7 +72,7 @@ static void forget(Watch *self, const json_t *jobs)
     g_hash_table_iter_init(&iter, self->heard);
     while (g_hash_table_iter_next(&iter, &id, &heard)) {
         if (now - *(gint64 *)heard > FORGET_US ||
-            ctl_json_find(jobs, "id", id)) {
+            peer_json_find(jobs, "id", id)) {
             g_hash_table_remove(self->news.progress, id);
             g_hash_table_iter_remove(&iter);
         }

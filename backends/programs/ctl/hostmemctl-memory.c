@@ -57,8 +57,8 @@ static gboolean take_answer(CtlPeer *peer, const char *id, const json_t *answer,
     gsize n_fds = fds ? g_unix_fd_list_get_length(fds) : 0;
 
     if (!part || json_array_size(parts) != n_fds ||
-        !ctl_json_number(answer, "size", &memory->size) ||
-        !ctl_json_number(part, "fd-offset", &memory->offset)) {
+        !peer_json_number(answer, "size", &memory->size) ||
+        !peer_json_number(part, "fd-offset", &memory->offset)) {
         return refuse(peer, id, "the answer makes no sense", error);
     }
     if (n_fds > 1) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 #include <string.h>
-#include "captive.h"
+#include "backends/programs/captive.h"
 #include "hostmemd.h"
 
 /*

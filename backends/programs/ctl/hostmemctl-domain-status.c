@@ -9,10 +9,10 @@
 /* (transfer full) (nullable): of an answer of QMP, which may be anything. */
 static json_t *result_of(const char *answer, GError **error)
 {
-    json_auto_t *message = ctl_json_parse(answer, error);
+    json_auto_t *message = peer_json_parse(answer, error);
     json_t *result = json_object_get(message, "return");
     const char *why =
-        ctl_json_string(json_object_get(message, "error"), "desc");
+        peer_json_string(json_object_get(message, "error"), "desc");
 
     if (!message || json_is_array(result)) {
         return json_incref(result);
@@ -47,7 +47,7 @@ static void add_backends(HostmemLibvirtConnection *connection, json_t *status)
     json_array_foreach(json_object_get(status, "domains"), i, domain)
     {
         g_autoptr(GError) why = NULL;
-        const char *name = ctl_json_string(domain, "name");
+        const char *name = peer_json_string(domain, "name");
         json_t *memdev = ask(connection, name, &why);
 
         if (why && !is_no_error(why)) {

@@ -57,8 +57,8 @@ static void take_ost(Leaving *leaving, const json_t *info)
 {
     guint64 source, status;
 
-    if (!ctl_json_number(info, "source", &source) ||
-        !ctl_json_number(info, "status", &status) ||
+    if (!peer_json_number(info, "source", &source) ||
+        !peer_json_number(info, "status", &status) ||
         (source != OST_EJECT && source != OST_OSPM_EJECT)) {
         return;
     }
@@ -70,7 +70,7 @@ static void take_ost(Leaving *leaving, const json_t *info)
 
 static gboolean is_about(const Leaving *leaving, const json_t *data)
 {
-    return g_strcmp0(ctl_json_string(data, "device"), leaving->id) == 0;
+    return g_strcmp0(peer_json_string(data, "device"), leaving->id) == 0;
 }
 
 static void on_event(const char *name, json_t *event, gpointer user_data)
@@ -87,7 +87,7 @@ static void on_event(const char *name, json_t *event, gpointer user_data)
         leaving->deleted = TRUE;
     } else if (g_str_equal(name, "DEVICE_UNPLUG_GUEST_ERROR") ||
                g_str_equal(name, "MEM_UNPLUG_ERROR")) {
-        take_refusal(leaving, ctl_json_string(data, "msg"));
+        take_refusal(leaving, peer_json_string(data, "msg"));
     }
 }
 

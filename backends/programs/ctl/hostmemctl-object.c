@@ -19,7 +19,7 @@ static void on_add_event(const char *name, json_t *event, gpointer user_data)
     const json_t *data = json_object_get(event, "data");
 
     if (adding->id && g_str_equal(name, "MEMORY_PREALLOC_PROGRESS") &&
-        !g_strcmp0(ctl_json_string(data, "id"), adding->id)) {
+        !g_strcmp0(peer_json_string(data, "id"), adding->id)) {
         ctl_progress_show_json(adding->progress, adding->id, data);
     }
 }
@@ -32,7 +32,7 @@ static json_t *arguments_of(const CtlCall *call, GError **error)
                                 ? hostmem_device_options_to_json(line, error)
                                 : hostmem_object_options_to_json(line, error);
 
-    return text ? ctl_json_parse(text, error) : NULL;
+    return text ? peer_json_parse(text, error) : NULL;
 }
 
 int ctl_run_add(CtlCall *call, GError **error)
@@ -45,7 +45,7 @@ int ctl_run_add(CtlCall *call, GError **error)
         return EXIT_FAILURE;
     }
     g_autoptr(CtlProgress) progress = ctl_progress_new();
-    Adding adding = {ctl_json_string(arguments, "id"), progress};
+    Adding adding = {peer_json_string(arguments, "id"), progress};
     ctl_peer_set_listener(peer, on_add_event, &adding);
     json_auto_t *done =
         ctl_peer_call(peer, device ? "device_add" : "object-add",

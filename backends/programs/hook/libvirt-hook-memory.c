@@ -17,7 +17,7 @@
  */
 #include <sys/stat.h>
 #include <unistd.h>
-#include "hostmemctl-json.h"
+#include "backends/programs/peer-json.h"
 #include "libvirt-hook.h"
 
 typedef struct {
@@ -58,14 +58,14 @@ static HostmemQmpClient *open_client(const HookOptions *options,
 static json_t *call(const Peer *peer, const char *command, json_t *arguments,
                     GError **error)
 {
-    g_autofree char *text = ctl_json_to_text(arguments);
+    g_autofree char *text = peer_json_to_text(arguments);
     g_autofree char *answer = NULL;
     json_t *value;
 
     json_decref(arguments);
     answer = hostmem_qmp_client_execute(peer->client, command, text, NULL, NULL,
                                         peer->cancellable, error);
-    value = answer ? ctl_json_parse(answer, error) : NULL;
+    value = answer ? peer_json_parse(answer, error) : NULL;
     if (!value) {
         explain(peer->options, error);
     }
@@ -78,7 +78,7 @@ static gboolean is_there(const Peer *peer, const char *id)
     json_auto_t *objects =
         call(peer, "qom-list", json_pack("{s:s}", "path", "/objects"), NULL);
 
-    return !objects || ctl_json_find(objects, "name", id);
+    return !objects || peer_json_find(objects, "name", id);
 }
 
 /* Whether it is gone; one that is still being made is not listed. */
@@ -172,8 +172,8 @@ static gboolean fits(const json_t *pool, const HookBlock *block,
 {
     guint64 segment_size, pages;
 
-    return ctl_json_number(pool, "segment-size", &segment_size) &&
-           ctl_json_number(pool, "page-size", &pages) &&
+    return peer_json_number(pool, "segment-size", &segment_size) &&
+           peer_json_number(pool, "page-size", &pages) &&
            segment_size >= block->size && pages == page_size;
 }
 
@@ -181,8 +181,9 @@ static gboolean is_ready(const json_t *pool)
 {
     guint64 segment_size, ready;
 
-    return ctl_json_number(pool, "segment-size", &segment_size) &&
-           ctl_json_number(pool, "ready-size", &ready) && ready >= segment_size;
+    return peer_json_number(pool, "segment-size", &segment_size) &&
+           peer_json_number(pool, "ready-size", &ready) &&
+           ready >= segment_size;
 }
 
 /* (transfer none): of those of the options that fit one which has a segment
@@ -194,7 +195,7 @@ static const char *choose_pool(const Peer *peer, const json_t *pools,
     const char *found = NULL;
 
     for (char **id = peer->options->pools; id && *id; id++) {
-        const json_t *pool = ctl_json_find(pools, "id", *id);
+        const json_t *pool = peer_json_find(pools, "id", *id);
 
         if (pool && fits(pool, block, page_size)) {
             if (is_ready(pool)) {

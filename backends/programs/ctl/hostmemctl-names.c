@@ -15,7 +15,7 @@ gboolean ctl_name_is_plain(const char *name)
 
 static gboolean is_child(const json_t *element)
 {
-    const char *type = ctl_json_string(element, "type");
+    const char *type = peer_json_string(element, "type");
 
     return type && g_str_has_prefix(type, "child<");
 }
@@ -32,7 +32,7 @@ static gboolean take(CtlPeer *peer, const char *command, json_t *arguments,
 
     json_array_foreach(list, i, element)
     {
-        const char *name = ctl_json_string(element, key);
+        const char *name = peer_json_string(element, key);
 
         if (name && ctl_name_is_plain(name) &&
             (!children || is_child(element))) {

@@ -126,7 +126,7 @@ static char *sum_of(const json_t *devices, const char *key)
     {
         guint64 bytes;
 
-        any |= ctl_json_number(device, key, &bytes);
+        any |= peer_json_number(device, key, &bytes);
         sum += MIN(bytes, G_MAXUINT64 - sum);
     }
     return any ? hostmem_size_to_string(sum) : NULL;

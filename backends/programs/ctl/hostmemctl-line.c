@@ -118,7 +118,7 @@ static json_t *value_of(const char *kind, const char *text, GError **error)
         return unquote(text);
     }
     if (*text == '"' || *text == '{' || *text == '[') {
-        return ctl_json_parse(text, error);
+        return peer_json_parse(text, error);
     }
     return kind ? ctl_value_parse(kind, text, error) : ctl_value_guess(text);
 }
@@ -195,7 +195,7 @@ static json_t *arguments_of(char **words, CtlKindFunc kind_of,
 
 static json_t *parse_json(const char *text, GError **error)
 {
-    json_auto_t *message = ctl_json_parse(text, error);
+    json_auto_t *message = peer_json_parse(text, error);
     json_t *arguments = json_object_get(message, "arguments");
     const char *key;
     json_t *value;
@@ -203,7 +203,7 @@ static json_t *parse_json(const char *text, GError **error)
     if (!message) {
         return NULL;
     }
-    if (!ctl_json_string(message, "execute")) {
+    if (!peer_json_string(message, "execute")) {
         return refuse(error, "there is no \"execute\" with the name of a "
                              "command");
     }

@@ -73,7 +73,7 @@ static gboolean look(Plug *self, GError **error)
     {
         json_t *data = json_object_get(device, "data");
 
-        if (!g_strcmp0(ctl_json_string(data, "id"), self->id)) {
+        if (!g_strcmp0(peer_json_string(data, "id"), self->id)) {
             self->members = json_incref(data);
         }
     }
@@ -92,7 +92,7 @@ static gboolean is_stalled(Plug *self)
     guint64 size;
     gint64 now = g_get_monotonic_time();
 
-    ctl_json_number(self->members, "size", &size);
+    peer_json_number(self->members, "size", &size);
     if (!self->changed) {
         self->first = size;
     }
@@ -144,7 +144,7 @@ static int wait_until_reached(Plug *self, GError **error)
             return EXIT_FAILURE;
         }
         gboolean stalled = is_stalled(self);
-        ctl_json_number(self->members, "requested-size", &requested);
+        peer_json_number(self->members, "requested-size", &requested);
         if (self->size == self->wanted) {
             return EXIT_SUCCESS;
         }
