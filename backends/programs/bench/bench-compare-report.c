@@ -27,21 +27,7 @@ static const char *const headings[] = {
 static void set_times(BenchReport *report, BenchRecord *record,
                       const BenchContest *contest)
 {
-    static const char *const ours[] = {"our_best_ms", "our_median_ms",
-                                       "our_worst_ms"};
-    static const char *const theirs[] = {"their_best_ms", "their_median_ms",
-                                         "their_worst_ms"};
-    static const char *const ratio[] = {"ratio_least", "ratio_median",
-                                        "ratio_most"};
-    BenchSamples ratios =
-        bench_samples_ratios(&contest->theirs, &contest->ours);
-
-    bench_report_set_number(report, record, "pairs", contest->ours.n, 0);
-    bench_report_set_spread(report, record, ours, &contest->ours,
-                            BENCH_NS_PER_MS, 1);
-    bench_report_set_spread(report, record, theirs, &contest->theirs,
-                            BENCH_NS_PER_MS, 1);
-    bench_report_set_spread(report, record, ratio, &ratios, 1, 2);
+    bench_report_set_pairs(report, record, &contest->ours, &contest->theirs);
     bench_report_set_number(report, record, "ratio_of_bests",
                             bench_samples_least(&contest->theirs) /
                                 bench_samples_least(&contest->ours),

@@ -50,24 +50,12 @@ static void set_rates(BenchReport *report, BenchRecord *record,
 static void set_times(BenchReport *report, BenchRecord *record,
                       const BenchPoolCell *cell)
 {
-    static const char *const ours[] = {"our_best_ms", "our_median_ms",
-                                       "our_worst_ms"};
-    static const char *const theirs[] = {"their_best_ms", "their_median_ms",
-                                         "their_worst_ms"};
-    static const char *const ratio[] = {"ratio_least", "ratio_median",
-                                        "ratio_most"};
     static const char *const more[] = {"more_least_ms", "more_median_ms",
                                        "more_most_ms"};
-    BenchSamples ratios = bench_samples_ratios(&cell->theirs, &cell->ours);
     BenchSamples differences =
         bench_samples_differences(&cell->ours, &cell->theirs);
 
-    bench_report_set_number(report, record, "pairs", cell->ours.n, 0);
-    bench_report_set_spread(report, record, ours, &cell->ours, BENCH_NS_PER_MS,
-                            1);
-    bench_report_set_spread(report, record, theirs, &cell->theirs,
-                            BENCH_NS_PER_MS, 1);
-    bench_report_set_spread(report, record, ratio, &ratios, 1, 2);
+    bench_report_set_pairs(report, record, &cell->ours, &cell->theirs);
     if (cell->opponent == BENCH_POOL_ZERO) {
         set_rates(report, record, cell);
     }

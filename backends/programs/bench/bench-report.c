@@ -116,6 +116,25 @@ void bench_report_set_spread(BenchReport *self, BenchRecord *record,
                             bench_samples_most(samples) / unit, decimals);
 }
 
+void bench_report_set_pairs(BenchReport *self, BenchRecord *record,
+                            const BenchSamples *ours,
+                            const BenchSamples *theirs)
+{
+    static const char *const our_keys[] = {"our_best_ms", "our_median_ms",
+                                           "our_worst_ms"};
+    static const char *const their_keys[] = {"their_best_ms", "their_median_ms",
+                                             "their_worst_ms"};
+    static const char *const ratio_keys[] = {"ratio_least", "ratio_median",
+                                             "ratio_most"};
+    BenchSamples ratios = bench_samples_ratios(theirs, ours);
+
+    bench_report_set_number(self, record, "pairs", ours->n, 0);
+    bench_report_set_spread(self, record, our_keys, ours, BENCH_NS_PER_MS, 1);
+    bench_report_set_spread(self, record, their_keys, theirs, BENCH_NS_PER_MS,
+                            1);
+    bench_report_set_spread(self, record, ratio_keys, &ratios, 1, 2);
+}
+
 void bench_report_add_roof(BenchReport *self, const char *key, char *label,
                            double rate)
 {
