@@ -51,6 +51,7 @@ def test_csv():
     assert len(rows) == len(CELLS), rows
 
 
+@harness.time_limit(240)
 def test_qemu():
     """Its guest boots, writes, and is saved."""
     need_program("qemu-system-x86_64")

@@ -178,8 +178,10 @@ def test_memory_of_a_pool_comes_back():
         linux.attach()
         linux.ask("write", "written")
         linux.memory()
-        assert ctl(linux.daemon, "exec", "m1", "--", "grep", "-aqF", LINE,
-                   "{m1}") == ""
+        found = run_ctl(linux.daemon, "exec", "m1", "--", "grep", "-aqF", LINE,
+                        "{m1}")
+        assert found.returncode == 0, found
+        assert "somebody else has the memory" in found.stderr, found
         linux.detach()
         ctl(linux.daemon, "del", "m1")
         wait_until(lambda: ctl(linux.daemon, "get", "p0", "ready-size")

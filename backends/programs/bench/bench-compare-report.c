@@ -27,7 +27,7 @@ static const char *const headings[] = {
 static void set_times(BenchReport *report, BenchRecord *record,
                       const BenchContest *contest)
 {
-    bench_report_set_pairs(report, record, &contest->ours, &contest->theirs);
+    bench_report_set_pairs(report, record, &contest->ours, &contest->theirs, 1);
     bench_report_set_number(report, record, "ratio_of_bests",
                             bench_samples_least(&contest->theirs) /
                                 bench_samples_least(&contest->ours),

@@ -55,7 +55,7 @@ static void set_times(BenchReport *report, BenchRecord *record,
     BenchSamples differences =
         bench_samples_differences(&cell->ours, &cell->theirs);
 
-    bench_report_set_pairs(report, record, &cell->ours, &cell->theirs);
+    bench_report_set_pairs(report, record, &cell->ours, &cell->theirs, 3);
     if (cell->opponent == BENCH_POOL_ZERO) {
         set_rates(report, record, cell);
     }

@@ -118,7 +118,7 @@ void bench_report_set_spread(BenchReport *self, BenchRecord *record,
 
 void bench_report_set_pairs(BenchReport *self, BenchRecord *record,
                             const BenchSamples *ours,
-                            const BenchSamples *theirs)
+                            const BenchSamples *theirs, guint decimals)
 {
     static const char *const our_keys[] = {"our_best_ms", "our_median_ms",
                                            "our_worst_ms"};
@@ -129,9 +129,10 @@ void bench_report_set_pairs(BenchReport *self, BenchRecord *record,
     BenchSamples ratios = bench_samples_ratios(theirs, ours);
 
     bench_report_set_number(self, record, "pairs", ours->n, 0);
-    bench_report_set_spread(self, record, our_keys, ours, BENCH_NS_PER_MS, 1);
+    bench_report_set_spread(self, record, our_keys, ours, BENCH_NS_PER_MS,
+                            decimals);
     bench_report_set_spread(self, record, their_keys, theirs, BENCH_NS_PER_MS,
-                            1);
+                            decimals);
     bench_report_set_spread(self, record, ratio_keys, &ratios, 1, 2);
 }
 

@@ -378,11 +378,11 @@ void bench_report_set_spread(BenchReport *self, BenchRecord *record,
                              const char *const keys[3],
                              const BenchSamples *samples, double unit,
                              guint decimals);
-/** Sets "pairs", the three "our_*_ms" and "their_*_ms", and the three
- * "ratio_*": their time over ours, pair by pair. */
+/** Sets "pairs", the three "our_*_ms" and "their_*_ms" with @decimals, and the
+ * three "ratio_*": their time over ours, pair by pair. */
 void bench_report_set_pairs(BenchReport *self, BenchRecord *record,
                             const BenchSamples *ours,
-                            const BenchSamples *theirs);
+                            const BenchSamples *theirs, guint decimals);
 /** Takes @label. */
 void bench_report_add_roof(BenchReport *self, const char *key, char *label,
                            double rate);
