@@ -68,6 +68,7 @@ def test_progress_line():
         time.sleep(6)
         os.kill(daemon.pid, signal.SIGCONT)
         wait_until(lambda: "m0: populated " in daemon.stderr, 30, "progress")
+        host.lift()
 
 
 def test_several_backends():

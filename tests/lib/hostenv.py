@@ -303,6 +303,12 @@ class SlowHost(_Cgroup):
                     "cpu.cfs_quota_us": str(self.quota_us)}
         return {"cpu.max": f"{self.quota_us} {self.PERIOD_US}"}
 
+    def lift(self):
+        """No limit any more: what is to be watched has been seen."""
+        name, value = (("cpu.cfs_quota_us", "-1") if self.version == 1
+                       else ("cpu.max", "max"))
+        (self.path / name).write_text(value)
+
     def join(self):
         super().join()
         if _libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
