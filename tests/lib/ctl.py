@@ -72,10 +72,9 @@ def ctl_fails(server, *args, phrases=(), **options):
 
 
 def _prepare():
-    """It minds signals, though we may run in a background, or under nohup."""
+    """It minds signals, though we may run in a background."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ def diag(text):
 
 def main():
     """Run the tests of the main module; exits."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup
     functions = vars(sys.modules["__main__"])
     tests = {name: function for name, function in functions.items()
              if name.startswith("test_") and callable(function)}
