@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import harness
+from expect import under
 from fdclient import FdClient
 from harness import (MIB, Hostmemd, QmpError, need_huge_pages, need_program,
                      need_root, raises, scratch, skip, wait_until)
@@ -300,7 +301,8 @@ def test_not_allowed():
     if pathlib.Path("/proc/sys/vm/unprivileged_userfaultfd").read_text() != \
             "0\n" or not pathlib.Path("/dev/userfaultfd").exists():
         skip("everybody may hold up writes, or there is no device")
-    with scratch() as folder, Hostmemd(under=NOT_ALLOWED) as daemon:
+    with scratch() as folder, \
+            Hostmemd(under=under(*NOT_ALLOWED)) as daemon:
         add(daemon.qmp, kind="ram")
         with raises(QmpError, "CAP_SYS_PTRACE", "/dev/userfaultfd",
                     "vm.unprivileged_userfaultfd"):
