@@ -4,12 +4,11 @@
 
 import contextlib
 import json
-import mmap
 import os
 import signal
 
 import harness
-from fdclient import FdClient
+from fdclient import FdClient, handed_over
 from harness import MIB, SlowHost, diag, wait_until
 from keeper import Keeper, kill, pattern
 
@@ -54,22 +53,6 @@ def restored(daemon):
     """{path: (status, reason)}"""
     return {one["path"]: (one["status"], one.get("reason"))
             for one in daemon.qmp.execute("query-restore")}
-
-
-@contextlib.contextmanager
-def handed_over(daemon, name="m0"):
-    """Mappings of all parts, by a process that is not the daemon."""
-    with FdClient(daemon.socket) as client:
-        answer, fds = client.execute("get-memory-fd", {"id": name})
-    maps = [mmap.mmap(fd, part["length"])
-            for fd, part in zip(fds, answer["parts"])]
-    for fd in fds:
-        os.close(fd)
-    try:
-        yield maps
-    finally:
-        for memory in maps:
-            memory.close()
 
 
 def fill(maps):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A QMP client that takes descriptors."""
 
+import contextlib
 import json
+import mmap
 import os
 import socket
 
@@ -93,3 +95,19 @@ class FdClient:
     def execute(self, command, arguments=None):
         self.start(command, arguments)
         return self.take_answer()
+
+
+@contextlib.contextmanager
+def handed_over(daemon, name="m0"):
+    """Mappings of all parts, by a process that is not the daemon, and may go."""
+    with FdClient(daemon.socket) as client:
+        answer, fds = client.execute("get-memory-fd", {"id": name})
+    maps = [mmap.mmap(fd, part["length"])
+            for fd, part in zip(fds, answer["parts"])]
+    for fd in fds:
+        os.close(fd)
+    try:
+        yield maps
+    finally:
+        for memory in maps:
+            memory.close()

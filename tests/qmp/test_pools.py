@@ -8,7 +8,7 @@ import os
 import struct
 
 import harness
-from fdclient import FdClient
+from fdclient import FdClient, handed_over
 from harness import (MIB, Hostmemd, QmpError, need_huge_pages, need_root,
                      raises, run_as, run_hostmemd, scratch, wait_until)
 
@@ -46,22 +46,6 @@ def remove(client, name="m0"):
 
 def memdev(client, name="m0"):
     return next(m for m in client.execute("query-memdev") if m["id"] == name)
-
-
-@contextlib.contextmanager
-def handed_over(daemon, name="m0"):
-    """Mappings of all parts, by a process that is not the daemon."""
-    with FdClient(daemon.socket) as client:
-        answer, fds = client.execute("get-memory-fd", {"id": name})
-        maps = [mmap.mmap(fd, part["length"])
-                for fd, part in zip(fds, answer["parts"])]
-        for fd in fds:
-            os.close(fd)
-        try:
-            yield maps
-        finally:
-            for memory in maps:
-                memory.close()
 
 
 def inodes(daemon):
