@@ -189,29 +189,27 @@ static const HmQmpWireFuncs wire_funcs = {
 
 /* Waiting */
 
-typedef struct {
-    gboolean cancelled;
-    gboolean late;
-} Interruption;
-
-static gboolean on_cancelled(GCancellable *cancellable G_GNUC_UNUSED,
-                             gpointer user_data)
+/* Called in whatever thread cancels. */
+static void on_cancelled(GCancellable *cancellable G_GNUC_UNUSED,
+                         gpointer context)
 {
-    ((Interruption *)user_data)->cancelled = TRUE;
+    g_main_context_wakeup(context);
+}
+
+static gboolean on_late(gpointer late)
+{
+    *(gboolean *)late = TRUE;
     return G_SOURCE_REMOVE;
 }
 
-static gboolean on_late(gpointer user_data)
+/* (transfer full): sets @late at @deadline, in the context of a call. */
+static GSource *watch_deadline(HostmemQmpClient *self, gint64 deadline,
+                               gboolean *late)
 {
-    ((Interruption *)user_data)->late = TRUE;
-    return G_SOURCE_REMOVE;
-}
+    gint64 left = deadline - g_get_monotonic_time();
+    GSource *source = g_timeout_source_new(MAX(left, 0) / 1000);
 
-/* (transfer full): in the context in which a call waits. */
-static GSource *attach(HostmemQmpClient *self, GSource *source,
-                       GSourceFunc func, Interruption *interruption)
-{
-    g_source_set_callback(source, func, interruption, NULL);
+    g_source_set_callback(source, on_late, late, NULL);
     g_source_attach(source, self->alone);
     return source;
 }
@@ -245,28 +243,27 @@ static gboolean wait_alone(HostmemQmpClient *self, const HmQmpRequest *request,
                            gint64 deadline, GCancellable *cancellable,
                            GError **error)
 {
-    Interruption interruption = {FALSE, FALSE};
-    gint64 left = deadline ? deadline - g_get_monotonic_time() : 0;
-    GSource *cancelling = attach(self, g_cancellable_source_new(cancellable),
-                                 G_SOURCE_FUNC(on_cancelled), &interruption);
-    GSource *timing =
-        deadline ? attach(self, g_timeout_source_new(MAX(left, 0) / 1000),
-                          on_late, &interruption)
-                 : NULL;
+    gboolean late = FALSE;
+    GSource *timing = deadline ? watch_deadline(self, deadline, &late) : NULL;
+    gulong cancelling =
+        cancellable
+            ? g_cancellable_connect(cancellable, G_CALLBACK(on_cancelled),
+                                    self->alone, NULL)
+            : 0;
 
     hm_qmp_wire_set_context(self->wire, self->alone);
-    while (!is_over(self, request) && !interruption.cancelled &&
-           !interruption.late) {
+    while (!is_over(self, request) && !late &&
+           !g_cancellable_is_cancelled(cancellable)) {
         g_main_context_iteration(self->alone, TRUE);
     }
     hm_qmp_wire_set_context(self->wire, self->context);
-    detach(cancelling);
+    g_cancellable_disconnect(cancellable, cancelling);
     g_clear_pointer(&timing, detach);
     if (is_over(self, request)) {
         return TRUE;
     }
-    return interruption.cancelled ? hm_qmp_set_cancelled(error)
-                                  : set_late_error(error);
+    return g_cancellable_is_cancelled(cancellable) ? hm_qmp_set_cancelled(error)
+                                                   : set_late_error(error);
 }
 
 /* Commands */

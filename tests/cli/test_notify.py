@@ -130,6 +130,8 @@ class Freezer:
 def test_time_is_not_extended_while_populating_hangs():
     with manager() as boss, slow_start(boss) as daemon, \
             Freezer() as freezer:
+        # Without any progress the words would stay the same.
+        boss.expect("EXTEND_TIMEOUT_USEC")
         tids = {int(path.name) for path
                 in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir()}
         freezer.freeze(tids - {daemon.pid})

@@ -333,18 +333,14 @@ static void test_last_unref_in_a_signal(void)
 
 /* Cancelling */
 
-static gpointer cancel_later(gpointer cancellable)
-{
-    g_usleep(20 * 1000);
-    g_cancellable_cancel(cancellable);
-    return NULL;
-}
-
-static void answer_late(HmTestPeer *peer, gpointer data G_GNUC_UNUSED)
+/* @cancellable: cancelled when the first command was heard; or NULL */
+static void answer_late(HmTestPeer *peer, gpointer cancellable)
 {
     json_int_t first = hm_test_hear_command(peer, "x");
-    json_int_t second = hm_test_hear_command(peer, "y");
+    json_int_t second;
 
+    g_cancellable_cancel(cancellable);
+    second = hm_test_hear_command(peer, "y");
     hm_test_answer(peer, first, "'late'");
     hm_test_answer(peer, second, "'in time'");
 }
@@ -352,16 +348,14 @@ static void answer_late(HmTestPeer *peer, gpointer data G_GNUC_UNUSED)
 static void test_cancel_call(void)
 {
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
-    GThread *thread = g_thread_new("cancel", cancel_later, cancellable);
     g_autoptr(GError) error = NULL;
     g_autofree char *answer = NULL;
     HmTestSession session;
 
-    hm_test_begin(&session, answer_late, NULL);
+    hm_test_begin(&session, answer_late, cancellable);
     g_assert_null(hostmem_qmp_client_execute(session.client, "x", NULL, NULL,
                                              NULL, cancellable, &error));
     g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-    g_thread_join(thread);
     answer = hm_test_execute(&session, "y", NULL);
     g_assert_cmpstr(answer, ==, "\"in time\"");
     hm_test_end(&session);
@@ -406,6 +400,13 @@ static void test_cancel_without_waiting(void)
 static void say_nothing(HmTestPeer *peer, gpointer data G_GNUC_UNUSED)
 {
     hm_test_hear(peer);
+}
+
+static gpointer cancel_later(gpointer cancellable)
+{
+    g_usleep(20 * 1000);
+    g_cancellable_cancel(cancellable);
+    return NULL;
 }
 
 static void test_cancel_negotiation(void)
