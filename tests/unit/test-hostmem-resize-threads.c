@@ -19,7 +19,7 @@ typedef struct {
     HostmemResizeFlags flags;
     gint done;     /* atomic: the one who resizes has had enough */
     guint resized; /* how often it could */
-    guint held;    /* how often somebody could hold it */
+    gint held;     /* atomic: how often somebody could hold it */
 } Crowd;
 
 static gboolean goes_on(Crowd *crowd)
@@ -32,7 +32,9 @@ static gpointer resize(gpointer data)
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
     Crowd *crowd = data;
 
-    for (guint i = 0; i < TURNS; i++) {
+    /* However late the others begin. */
+    for (guint i = 0; i < TURNS || !crowd->resized ||
+                      !g_atomic_int_get(&crowd->held); i++) {
         const guint64 pages = LEAST / 4096 + g_rand_int_range(rand, 0, 496);
 
         crowd->resized += hostmem_backend_resize(crowd->backend, pages * 4096,
@@ -61,7 +63,7 @@ static gpointer hold(gpointer data)
         g_assert_true(hostmem_backend_get_host_addr(crowd->backend) == addr);
         g_assert_cmpuint(hostmem_backend_get_size(crowd->backend), >=, size);
         hostmem_object_release(object);
-        crowd->held++;
+        g_atomic_int_inc(&crowd->held);
         g_usleep(200);
     }
     return NULL;
@@ -150,8 +152,6 @@ static void run(const char *options, HostmemResizeFlags flags)
     for (gsize i = 0; i < G_N_ELEMENTS(all); i++) {
         g_thread_join(threads[i]);
     }
-    g_assert_cmpuint(crowd.resized, >, 0);
-    g_assert_cmpuint(crowd.held, >, 0);
     g_assert_true(hostmem_backend_populate(
         backend, 0, hostmem_backend_get_size(backend), NULL, NULL));
 }

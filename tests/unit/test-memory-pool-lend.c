@@ -311,20 +311,35 @@ static void test_let_go_is_used_again(void)
     g_assert_cmpuint(hm_fake_count(HM_FAKE_MEMFD), ==, memfds);
 }
 
-/* A process that is exiting gets a moment. */
+/* A process that is exiting gets a moment: here it lets go at the third look. */
+
+typedef struct {
+    int fd;
+    gint looks; /* atomic */
+} Exiting;
+
+static gint64 let_go(const HmFakeRecord *record G_GNUC_UNUSED, gpointer data)
+{
+    Exiting *process = data;
+
+    if (g_atomic_int_add(&process->looks, 1) == 2) {
+        hm_os_close(process->fd);
+    }
+    return 0;
+}
+
 static void test_gets_a_moment(void)
 {
     g_auto(World) world = world_new(HM_TEST_POOL);
-    hm_autofd int theirs = -1;
-    guint memfds;
+    HostmemBackend *m0 = hm_test_add(world.registry, RAM "2M");
+    Exiting process = {hostmem_backend_dup_fd(m0, 0, NULL), 0};
+    guint memfds = hm_fake_count(HM_FAKE_MEMFD);
 
-    theirs =
-        hostmem_backend_dup_fd(hm_test_add(world.registry, RAM "2M"), 0, NULL);
-    memfds = hm_fake_count(HM_FAKE_MEMFD);
+    hm_fake_hook(HM_FAKE_ONLY_USER, let_go, &process);
     hm_test_remove(world.registry, "m0");
-    g_usleep(100000);
-    hm_os_close(hm_steal_fd(&theirs));
     hm_test_await_ready(world.pool, 4);
+    hm_fake_hook(HM_FAKE_ONLY_USER, NULL, NULL);
+    g_assert_cmpint(g_atomic_int_get(&process.looks), >=, 3);
     g_assert_cmpuint(hm_fake_count(HM_FAKE_MEMFD), ==, memfds);
 }
 

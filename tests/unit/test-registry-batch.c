@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <hostmem/backend.h>
 #include <hostmem/registry.h>
+#include "backends/registry-entry.h"
 #include "object-test.h"
 #include "os-fake.h"
 #include "util/linux-compat.h"
@@ -345,26 +346,47 @@ static void wait_until_done(const Fixture *fixture)
 }
 
 /* Populating stops here until somebody cancels. */
+typedef struct {
+    gint reached;              /* atomic */
+    GCancellable *cancellable; /* atomic, owned: of the batch */
+} Gate;
+
 static gint64 wait_for_cancel(const HmFakeRecord *record, gpointer data)
 {
-    if (record->arg == MADV_POPULATE_WRITE) {
-        g_atomic_int_set((gint *)data, 1);
-        g_usleep(1000);
+    Gate *gate = data;
+
+    if (record->arg != MADV_POPULATE_WRITE) {
+        return 0;
+    }
+    g_atomic_int_set(&gate->reached, TRUE);
+    while (!g_cancellable_is_cancelled(
+        g_atomic_pointer_get(&gate->cancellable))) {
+        g_usleep(100);
     }
     return 0;
 }
 
 static void start_slowly(Fixture *fixture, GCancellable *cancellable,
-                         gint *reached)
+                         Gate *gate)
 {
     static const char *const lines[] = {POPULATE("a"), POPULATE("b"), NULL};
+    const HmEntry *first;
 
-    hm_fake_hook(HM_FAKE_ADVISE, wait_for_cancel, reached);
+    *gate = (Gate){FALSE, NULL};
+    hm_fake_hook(HM_FAKE_ADVISE, wait_for_cancel, gate);
     hostmem_registry_add_batch_async(fixture->registry, lines, cancellable,
                                      on_done, fixture);
-    while (!g_atomic_int_get(reached)) {
+    first = g_ptr_array_index(fixture->registry->entries, 0);
+    g_atomic_pointer_set(&gate->cancellable, g_object_ref(first->cancellable));
+    while (!g_atomic_int_get(&gate->reached)) {
         g_usleep(100);
     }
+}
+
+static void gate_clear(Gate *gate)
+{
+    hm_fake_hook(HM_FAKE_ADVISE, NULL, NULL);
+    g_object_unref(gate->cancellable);
 }
 
 static void assert_cancelled(const Fixture *fixture)
@@ -409,14 +431,15 @@ static void test_async_error(void)
 static void test_cancel_by_caller(void)
 {
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
-    gint reached = 0;
     Fixture fixture;
+    Gate gate;
 
     set_up(&fixture);
-    start_slowly(&fixture, cancellable, &reached);
+    start_slowly(&fixture, cancellable, &gate);
     g_cancellable_cancel(cancellable);
     wait_until_done(&fixture);
     assert_cancelled(&fixture);
+    gate_clear(&gate);
     tear_down(&fixture);
 }
 
@@ -455,30 +478,32 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 static void test_removing_one_cancels_all(void)
 {
     gboolean removed = FALSE;
-    gint reached = 0;
     Fixture fixture;
+    Gate gate;
 
     set_up(&fixture);
-    start_slowly(&fixture, NULL, &reached);
+    start_slowly(&fixture, NULL, &gate);
     hostmem_registry_remove_async(fixture.registry, "b", on_removed, &removed);
     wait_until_done(&fixture);
     while (!removed) {
         g_main_context_iteration(NULL, TRUE);
     }
     assert_cancelled(&fixture);
+    gate_clear(&gate);
     tear_down(&fixture);
 }
 
 static void test_destruction_cancels(void)
 {
-    gint reached = 0;
     Fixture fixture;
+    Gate gate;
 
     set_up(&fixture);
-    start_slowly(&fixture, NULL, &reached);
+    start_slowly(&fixture, NULL, &gate);
     g_clear_object(&fixture.registry);
     wait_until_done(&fixture);
     g_assert_error(fixture.error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    gate_clear(&gate);
     tear_down(&fixture);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/virtio/virtio-mmio.h"
 #include "virtio-mmio-test.h"
 
 /* Queues that are served, by several threads. */
@@ -217,6 +218,19 @@ static void test_served_by_another_thread(void)
     g_assert_cmpuint(hm_test_device_get_requests(f.device), ==, 2);
 }
 
+/* Until a reset, or who closes a queue, waits for the request. */
+static void await_change(HostmemVirtioMmio *mmio)
+{
+    gboolean changing;
+
+    do {
+        g_usleep(100);
+        g_mutex_lock(&mmio->lock);
+        changing = mmio->changing;
+        g_mutex_unlock(&mmio->lock);
+    } while (!changing);
+}
+
 /* It waits for the request at hand, and for no other. */
 static void check_waits(GThreadFunc change)
 {
@@ -231,7 +245,7 @@ static void check_waits(GThreadFunc change)
     }
     hm_ring_publish(&f.driver.ring);
     waiter = g_thread_new("waiter", change, f.mmio);
-    g_usleep(20 * 1000);
+    await_change(f.mmio);
     g_assert_cmphex(get(&f, HM_REG_STATUS), ==, 0xf);
     hm_test_device_hold(f.device, FALSE);
     g_thread_join(waiter);
@@ -267,7 +281,7 @@ static void test_writes_wait_for_a_reset(void)
     hm_virtio_driver_start(&f.driver, ALL_FEATURES, 8);
     server = hold_request(&f);
     waiter = g_thread_new("waiter", reset, f.mmio);
-    g_usleep(20 * 1000);
+    await_change(f.mmio);
     writer = g_thread_new("writer", say_driver, f.mmio);
     g_usleep(20 * 1000);
     hm_test_device_hold(f.device, FALSE);
