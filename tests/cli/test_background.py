@@ -9,8 +9,8 @@ import harness
 from expect import succeeds
 from harness import MIB, Hostmemd, SlowHost, run_hostmemd, scratch, wait_until
 
-SIZE = 192 * MIB
-ASYNC = ("memory-backend-memfd,id=m0,size=192M,prealloc=on,"
+SIZE = 512 * MIB
+ASYNC = ("memory-backend-memfd,id=m0,size=512M,prealloc=on,"
          "prealloc-async=on,prealloc-threads=1")
 SLOW = 10  # percent of a CPU: long enough to be looked at
 
@@ -51,6 +51,7 @@ def test_table_comes_when_all_is_populated():
     with SlowHost(SLOW) as host, Hostmemd("-object", ASYNC,
                                           cgroup=host) as daemon:
         assert daemon.stdout == ""
+        host.lift()
         wait_until(lambda: "populate-write" in daemon.stdout, 30, "the table")
         job, = daemon.qmp.execute("query-jobs")
         assert job["status"] == "concluded", job

@@ -212,11 +212,13 @@ def test_signal_that_is_ignored_stays_so():
 def test_command_that_ignores_a_signal_is_killed_by_the_next():
     with Hostmemd("-object", MEMFD) as daemon, \
             started(daemon, "exec", "m0", "--", "sh", "-c",
-                    "trap '' TERM; echo ready; while kill -0 $PPID; do sleep 0.05; done"
+                    "trap 'echo heard' TERM; echo ready; "
+                    "while kill -0 $PPID; do sleep 0.05; done"
                     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        time.sleep(1.1)
+        assert process.stdout.readline() == "heard\n"
+        time.sleep(1.1)  # less is not meant
         process.terminate()
         assert process.wait(20) == 128 + signal.SIGKILL
         assert "after signal 15" in process.stderr.read()

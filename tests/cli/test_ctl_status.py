@@ -13,6 +13,7 @@ from harness import MIB, Hostmemd, SlowHost, scratch, wait_until
 
 RAM = "memory-backend-ram,id=m0,size=64M"
 VM0 = "virtio-mem,id=vm0,memdev=m0,resize-timeout=1"
+PATIENT_VM0 = VM0.replace("=1", "=1000")
 JOB = ("memory-backend-memfd,id=m0,size=256M,thp=off,prealloc=on,"
        "prealloc-async=on,prealloc-check=off,prealloc-threads=1")
 SLOW = 10  # percent of a CPU: long enough to be looked at
@@ -237,7 +238,7 @@ def test_plug_refused():
 
 
 def test_plug_waits():
-    with Hostmemd("-object", RAM, "-device", VM0) as daemon, \
+    with Hostmemd("-object", RAM, "-device", PATIENT_VM0) as daemon, \
             started(daemon, "plug", "vm0", "32M", "--wait") as process:
         wait_until(lambda: daemon.qmp.execute(
             "qom-get", path="vm0", property="requested-size"))
@@ -260,26 +261,27 @@ def test_plug_stalls():
 
 
 def test_plug_stalls_after_a_time_of_ours():
-    with Hostmemd("-object", RAM, "-device",
-                  VM0.replace("=1", "=1000")) as daemon:
+    with Hostmemd("-object", RAM, "-device", PATIENT_VM0) as daemon:
         ctl_fails(daemon, "plug", "vm0", "32M", "--wait", "--timeout=0.5",
                   phrases=["stalled"])
 
 
 def test_plug_says_the_last_refusal():
-    with Hostmemd("-object", RAM, "-device", VM0) as daemon, \
+    with Hostmemd("-object", RAM, "-device", PATIENT_VM0) as daemon, \
             started(daemon, "plug", "vm0", "32M", "--wait") as process:
         wait_until(lambda: daemon.qmp.execute(
             "qom-get", path="vm0", property="requested-size"))
         answer = daemon.qmp.execute("virtio-mem-request", id="vm0",
                                     type="plug", addr=BASE, nb_blocks=60000)
         assert answer["type"] != "ack", answer
+        daemon.qmp.execute("qom-set", path="vm0", property="resize-timeout",
+                           value=1)
         assert process.wait(20) == 1
         assert answer["reason"] in process.stderr.read()
 
 
 def test_plug_of_a_device_that_goes():
-    with Hostmemd("-object", RAM, "-device", VM0) as daemon, \
+    with Hostmemd("-object", RAM, "-device", PATIENT_VM0) as daemon, \
             started(daemon, "plug", "vm0", "32M", "--wait",
                     "--timeout=100") as process:
         wait_until(lambda: daemon.qmp.execute(
@@ -291,8 +293,7 @@ def test_plug_of_a_device_that_goes():
 
 
 def test_plug_draws_on_a_terminal():
-    with Hostmemd("-object", RAM, "-device",
-                  VM0.replace("=1", "=1000")) as daemon, \
+    with Hostmemd("-object", RAM, "-device", PATIENT_VM0) as daemon, \
             Terminal(daemon, "plug", "vm0", "32M", "--wait") as terminal:
         wait_until(lambda: b"vm0 plugged [" in terminal.read())
         device, = daemon.qmp.execute("query-memory-devices")

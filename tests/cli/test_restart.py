@@ -392,6 +392,8 @@ def test_killed_at_random_moments():
                             restored(daemon).items() if status != "restored"]
                 client = Client(daemon, seed + number, memdevs)
                 client.start()
+                if number % 3 == 0:
+                    wait_until(lambda: client.answers > 5, what="answers")
                 time.sleep(moments.random() * 0.2)
                 kill(daemon)
                 client.join()

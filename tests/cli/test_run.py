@@ -257,7 +257,14 @@ def test_command_that_stays():
     assert daemon.stdout == "ready\n2\n", daemon.stdout
 
 
-STUBBORN = "trap '' TERM INT HUP; echo ready; while :; do sleep 0.05; done"
+STUBBORN = "trap 'echo heard' TERM INT HUP; echo ready; " \
+           "while :; do sleep 0.05; done"
+
+
+def await_heard(daemon, count):
+    """Until the command has got so many signals, which it ignores."""
+    wait_until(lambda: daemon.stdout.count("heard") >= count,
+               what="the signal")
 
 
 def test_command_that_ignores_a_signal_is_killed_by_the_next():
@@ -266,7 +273,8 @@ def test_command_that_ignores_a_signal_is_killed_by_the_next():
                       qmp=False) as daemon:
             wait_until_running(daemon)
             os.kill(daemon.pid, signum)
-            time.sleep(1.1)
+            await_heard(daemon, 1)
+            time.sleep(1.1)  # less is not meant
             os.kill(daemon.pid, signum)
             assert daemon.wait() == 128 + signal.SIGKILL
         assert f"after signal {signum:d}" in daemon.stderr, daemon.stderr
@@ -276,7 +284,7 @@ def test_command_that_ignores_quit_is_killed_by_the_next():
     with Hostmemd("-object", MEMFD, "--run", STUBBORN) as daemon:
         wait_until_running(daemon)
         daemon.qmp.execute("quit")
-        time.sleep(1.1)
+        time.sleep(1.1)  # less is not meant
         daemon.qmp.execute("quit")
         assert daemon.wait() == 128 + signal.SIGKILL
 
@@ -286,12 +294,14 @@ def test_signals_at_once_or_of_two_kinds_do_not_kill():
     with Hostmemd("-object", MEMFD, "--run", command, qmp=False) as daemon:
         wait_until_running(daemon)
         os.kill(daemon.pid, signal.SIGTERM)
-        time.sleep(0.1)
+        await_heard(daemon, 1)
         os.kill(daemon.pid, signal.SIGTERM)
+        await_heard(daemon, 2)
         time.sleep(1.1)
         os.kill(daemon.pid, signal.SIGINT)
-        for _ in range(2):
+        for count in 4, 5:
             os.kill(daemon.pid, signal.SIGHUP)
+            await_heard(daemon, count)
             time.sleep(1.1)
         assert daemon.returncode is None
         shell, = children(daemon)

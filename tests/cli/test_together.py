@@ -27,7 +27,7 @@ def shares(enough, *under_what):
     it is enough: half when they come one after the other, all when together.
     """
     seen = []
-    while len(seen) < 5 and (not seen or not enough(seen[-1])):
+    while len(seen) < 20 and (not seen or not enough(seen[-1])):
         table = succeeds("--once", "-object", line("a", "256M"),
                          "-object", line("b", "256M"),
                          under=under(*under_what) if under_what else ())

@@ -61,7 +61,7 @@ def test_others_are_answered_within_100_ms():
         probe = daemon.connect()
         # Whoever else uses the host may hold up a round, but hardly each.
         bound = 0.1 * harness.PATIENCE
-        while len(slowest) < 5 and not any(s < bound for s in slowest):
+        while len(slowest) < 20 and not any(s < bound for s in slowest):
             number = start_add(daemon.qmp, size=2 * GIB)
             slowest.append(slowest_answer(
                 probe, lambda: is_answered(daemon.qmp, number)))
