@@ -33,8 +33,8 @@ static gpointer resize(gpointer data)
     Crowd *crowd = data;
 
     /* However late the others begin. */
-    for (guint i = 0; i < TURNS || !crowd->resized ||
-                      !g_atomic_int_get(&crowd->held); i++) {
+    for (guint i = 0;
+         i < TURNS || !crowd->resized || !g_atomic_int_get(&crowd->held); i++) {
         const guint64 pages = LEAST / 4096 + g_rand_int_range(rand, 0, 496);
 
         crowd->resized += hostmem_backend_resize(crowd->backend, pages * 4096,

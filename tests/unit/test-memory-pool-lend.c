@@ -311,7 +311,7 @@ static void test_let_go_is_used_again(void)
     g_assert_cmpuint(hm_fake_count(HM_FAKE_MEMFD), ==, memfds);
 }
 
-/* A process that is exiting gets a moment: here it lets go at the third look. */
+/* A process that is exiting gets a moment: it lets go at the third look. */
 
 typedef struct {
     int fd;

@@ -359,8 +359,8 @@ static gint64 wait_for_cancel(const HmFakeRecord *record, gpointer data)
         return 0;
     }
     g_atomic_int_set(&gate->reached, TRUE);
-    while (!g_cancellable_is_cancelled(
-        g_atomic_pointer_get(&gate->cancellable))) {
+    while (
+        !g_cancellable_is_cancelled(g_atomic_pointer_get(&gate->cancellable))) {
         g_usleep(100);
     }
     return 0;
