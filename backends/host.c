@@ -3,9 +3,12 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include "backends/object-types.h"
+#include "util/cgroup-limit.h"
 #include "util/hostcaps.h"
 #include "util/numa.h"
+#include "util/os.h"
 #include "util/pagesize.h"
+#include "util/procfield.h"
 #include "util/props.h"
 #include "util/size.h"
 
@@ -48,6 +51,29 @@ static json_t *thp_json(const HmHostCaps *caps)
     return json_pack("{sI ss ss}", "size", (json_int_t)caps->thp_size, "policy",
                      hm_thp_policy_name(hm_hostcaps_thp()), "shmem-policy",
                      hm_shmem_thp_policy_name(hm_hostcaps_shmem_thp()));
+}
+
+static void set_bytes(json_t *object, const char *name, guint64 bytes)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)bytes));
+}
+
+/* Without the members of cgroups where these set no limit. */
+static json_t *memory_json(void)
+{
+    g_autofree char *text = NULL;
+    guint64 limit, left;
+    json_t *json = json_object();
+
+    if (hm_os_read_text("/proc/meminfo", &text) == 0) {
+        set_bytes(json, "total", hm_procfield_bytes(text, "MemTotal"));
+        set_bytes(json, "available", hm_procfield_bytes(text, "MemAvailable"));
+    }
+    if (hm_cgroup_memory_left(&limit, &left)) {
+        set_bytes(json, "cgroup-limit", limit);
+        set_bytes(json, "cgroup-available", left);
+    }
+    return json;
 }
 
 static json_t *pool_json(const HmHugePool *pool)
@@ -145,12 +171,14 @@ char *hostmem_capabilities(void)
 {
     const HmHostCaps *caps = hm_hostcaps_get();
     json_auto_t *json =
-        json_pack("{ss sI so so so so so}", "version", HM_VERSION, //
-                  "page-size", (json_int_t)caps->page_size,        //
-                  "features", features_json(caps),                 //
-                  "thp", thp_json(caps),                           //
-                  "huge-pages", pools_json(),                      //
-                  "nodes", nodes_json(),                           //
+        json_pack("{ss sI sI so so so so so so}", "version", HM_VERSION, //
+                  "page-size", (json_int_t)caps->page_size,              //
+                  "huge-page-size", (json_int_t)caps->huge_page_size,    //
+                  "memory", memory_json(),                               //
+                  "features", features_json(caps),                       //
+                  "thp", thp_json(caps),                                 //
+                  "huge-pages", pools_json(),                            //
+                  "nodes", nodes_json(),                                 //
                   "types", types_json());
     char *dumped = json_dumps(json, JSON_INDENT(2));
     char *text = g_strconcat(dumped, "\n", NULL);

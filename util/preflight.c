@@ -19,13 +19,13 @@
  * and a promise counts as taken as far as it has not been kept yet.
  */
 #include <linux/magic.h>
-#include <string.h>
-#include "util/cgroup.h"
+#include "util/cgroup-limit.h"
 #include "util/error.h"
 #include "util/numa.h"
 #include "util/os.h"
 #include "util/pagesize.h"
 #include "util/preflight.h"
+#include "util/procfield.h"
 #include "util/size.h"
 
 /*
@@ -298,24 +298,6 @@ static char *hugetlb_prefix(guint64 page_size)
                            page_size / HM_KIB);
 }
 
-/* Limit and usage of one level; FALSE when there is no limit. */
-static gboolean read_limit(const HmCgroup *cgroup, guint level,
-                           const char *prefix, guint64 *limit, guint64 *usage)
-{
-    gboolean v1 = hm_cgroup_version(cgroup) == 1;
-    g_autofree char *limit_file =
-        g_strconcat(prefix, v1 ? "limit_in_bytes" : "max", NULL);
-    g_autofree char *usage_file = NULL;
-
-    /* Version 1 writes no limit as the largest number of whole pages. */
-    if (!hm_cgroup_read_number(cgroup, level, limit_file, limit) ||
-        *limit >= G_MAXINT64 / 2) {
-        return FALSE;
-    }
-    usage_file = g_strconcat(prefix, v1 ? "usage_in_bytes" : "current", NULL);
-    return hm_cgroup_read_number(cgroup, level, usage_file, usage);
-}
-
 static gboolean check_hugetlb_level(const HmPreflight *self, guint level,
                                     const char *prefix, guint64 bytes,
                                     GError **error)
@@ -325,7 +307,8 @@ static gboolean check_hugetlb_level(const HmPreflight *self, guint level,
     g_autofree char *size = NULL;
     guint64 limit, usage;
 
-    if (!read_limit(self->hugetlb_cgroup, level, prefix, &limit, &usage) ||
+    if (!hm_cgroup_read_limit(self->hugetlb_cgroup, level, prefix, &limit,
+                              &usage) ||
         bytes <= subtract(limit, usage)) {
         return TRUE;
     }
@@ -373,21 +356,6 @@ static gboolean check_huge(const HmPreflight *self, guint64 bytes,
 
 /* RAM */
 
-/* The number behind a key at the start of a line; FALSE: not there. */
-static gboolean find_number(const char *text, const char *key, guint64 *value)
-{
-    gsize length = strlen(key);
-
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (!strncmp(line, key, length) && line[length] == ' ') {
-            *value = g_ascii_strtoull(line + length, NULL, 10);
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
 static gboolean check_host_memory(const HmPreflight *self, const Need *need,
                                   GError **error)
 {
@@ -399,11 +367,11 @@ static gboolean check_host_memory(const HmPreflight *self, const Need *need,
     guint64 available, swap_free = 0;
 
     if (hm_os_read_text("/proc/meminfo", &text) < 0 ||
-        !find_number(text, "MemAvailable:", &available)) {
+        !hm_procfield_number(text, "MemAvailable:", &available)) {
         return TRUE;
     }
     available = multiply(available, HM_KIB);
-    if (!self->locked && find_number(text, "SwapFree:", &swap_free)) {
+    if (!self->locked && hm_procfield_number(text, "SwapFree:", &swap_free)) {
         swap_free = multiply(swap_free, HM_KIB);
     }
     if (total_ram(need, overhead) <= add(available, swap_free)) {
@@ -448,21 +416,6 @@ static gboolean check_node_memory(const HmPreflight *self, const Need *need,
                   "%s of memory are available on %s%s", free, nodes, promised);
 }
 
-/* Page cache charged to a level, which the kernel drops at need. */
-static guint64 read_reclaimable(const HmCgroup *cgroup, guint level)
-{
-    gboolean v1 = hm_cgroup_version(cgroup) == 1;
-    g_autofree char *text = hm_cgroup_read(cgroup, level, "memory.stat");
-    guint64 active = 0, inactive = 0;
-
-    if (text) {
-        find_number(text, v1 ? "total_active_file" : "active_file", &active);
-        find_number(text, v1 ? "total_inactive_file" : "inactive_file",
-                    &inactive);
-    }
-    return add(active, inactive);
-}
-
 static gboolean check_memory_level(const HmPreflight *self, guint level,
                                    const Need *need, GError **error)
 {
@@ -474,12 +427,12 @@ static gboolean check_memory_level(const HmPreflight *self, guint level,
     g_autofree char *promised = describe_promised(need);
     guint64 limit, usage;
 
-    if (!read_limit(cgroup, level, "memory.", &limit, &usage) ||
+    if (!hm_cgroup_read_limit(cgroup, level, "memory.", &limit, &usage) ||
         bytes <= subtract(limit, usage)) {
         return TRUE;
     }
     /* Statistics cost more than the rest: read them only in doubt. */
-    usage = subtract(usage, read_reclaimable(cgroup, level));
+    usage = subtract(usage, hm_cgroup_read_reclaimable(cgroup, level));
     if (bytes <= subtract(limit, usage)) {
         return TRUE;
     }

@@ -17,3 +17,17 @@ guint64 hm_procfield_bytes(const char *text, const char *key)
     }
     return 0;
 }
+
+gboolean hm_procfield_number(const char *text, const char *key, guint64 *value)
+{
+    gsize length = strlen(key);
+
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (!strncmp(line, key, length) && line[length] == ' ') {
+            *value = g_ascii_strtoull(line + length, NULL, 10);
+            return TRUE;
+        }
+    }
+    return FALSE;
+}

@@ -10,3 +10,12 @@
  * Returns: bytes; 0 when there is no such line, or it overflows
  */
 guint64 hm_procfield_bytes(const char *text, const char *key);
+
+/**
+ * hm_procfield_number: a line that begins with @key and a blank: "key 123", as
+ * in a cgroup's memory.stat; with "Key:" the number of a line with a unit, as
+ * it stands there.
+ *
+ * Returns: FALSE, and *@value untouched, when there is no such line
+ */
+gboolean hm_procfield_number(const char *text, const char *key, guint64 *value);

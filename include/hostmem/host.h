@@ -8,8 +8,12 @@ G_BEGIN_DECLS
 /**
  * hostmem_capabilities: what this build and this host can do.
  *
- * Kernel features, page sizes, huge page pools, NUMA nodes, object types.
- * Any thread.
+ * Kernel features, page sizes, RAM, huge page pools, NUMA nodes, object types.
+ * Sizes are in bytes, pools in pages.  What changes, such as "available" of
+ * "memory", is read at each call.  Of "memory", "cgroup-limit" is the least
+ * that the cgroups of this process allow, "cgroup-available" the least that
+ * they leave now, page cache that the kernel would drop included; both are
+ * missing without a limit.  Any thread.
  *
  * Returns: (transfer full): one JSON object as text, ending in a newline
  */

@@ -278,8 +278,6 @@ def test_without_huge_pages_it_says_how_to_get_them():
 
 def test_size_is_cut_to_what_the_host_has():
     with MemoryCgroup(96 * MIB) as cgroup:
-        if not str(cgroup.path).startswith("/sys/fs/cgroup/"):
-            harness.skip("no cgroups in /sys/fs/cgroup, where we look")
         found = report("--size", "1G", "-n", "1", preexec_fn=cgroup.join)
         assert cgroup.oom_kills() == 0
     assert any("to spare" in note for note in found["notes"]), found["notes"]

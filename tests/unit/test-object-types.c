@@ -185,6 +185,40 @@ static void test_capabilities_of_nodes(void)
                     8 * HM_GIB);
 }
 
+static void test_capabilities_of_memory(void)
+{
+    json_auto_t *json = NULL;
+    json_int_t total, available;
+
+    hm_fake_set_file("/proc/meminfo",
+                     "MemTotal: 64 kB\nMemFree: 9 kB\nMemAvailable: 32 kB\n");
+    hm_fake_set_file("/proc/self/cgroup", NULL);
+    json = capabilities();
+    g_assert_cmpint(json_unpack(json, "{s:{s:I s:I !}}", "memory", "total",
+                                &total, "available", &available),
+                    ==, 0);
+    g_assert_cmpint(total, ==, 64 * HM_KIB);
+    g_assert_cmpint(available, ==, 32 * HM_KIB);
+}
+
+static void test_capabilities_of_a_cgroup(void)
+{
+    json_auto_t *json = NULL;
+    json_int_t limit, available;
+
+    hm_fake_set_file("/proc/self/cgroup", "0::/vm7\n");
+    hm_fake_set_file("/proc/self/mountinfo",
+                     "41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n");
+    hm_fake_set_file("/cg/vm7/memory.max", "8192\n");
+    hm_fake_set_file("/cg/vm7/memory.current", "4096\n");
+    json = capabilities();
+    g_assert_cmpint(json_unpack(json, "{s:{s:I s:I}}", "memory", "cgroup-limit",
+                                &limit, "cgroup-available", &available),
+                    ==, 0);
+    g_assert_cmpint(limit, ==, 8192);
+    g_assert_cmpint(available, ==, 4096);
+}
+
 static void test_capabilities_of_pools(void)
 {
     json_auto_t *json = NULL;
@@ -281,6 +315,8 @@ static const HmTest tests[] = {
     {"/object-types/help-defaults", test_help_defaults},
     {"/object-types/capabilities", test_capabilities},
     {"/object-types/capabilities-of-nodes", test_capabilities_of_nodes},
+    {"/object-types/capabilities-of-memory", test_capabilities_of_memory},
+    {"/object-types/capabilities-of-a-cgroup", test_capabilities_of_a_cgroup},
     {"/object-types/capabilities-of-pools", test_capabilities_of_pools},
     {"/object-types/options-to-json", test_options_to_json},
     {"/object-types/json-options-pass-as-they-are",

@@ -37,6 +37,26 @@ static void test_value_that_is_no_number(void)
         hm_procfield_bytes("Free: 18446744073709551615 kB\n", "Free"), ==, 0);
 }
 
+static void test_number_of_a_key_at_the_start_of_a_line(void)
+{
+    const char *text = "inactive_file 1\nfile 2\nfile_mapped 3\n";
+    guint64 value = 9;
+
+    g_assert_true(hm_procfield_number(text, "file", &value));
+    g_assert_cmpuint(value, ==, 2);
+    g_assert_true(hm_procfield_number("Free:  4 kB\n", "Free:", &value));
+    g_assert_cmpuint(value, ==, 4);
+}
+
+static void test_no_number_leaves_the_value(void)
+{
+    guint64 value = 9;
+
+    g_assert_false(hm_procfield_number("file_mapped 3\n", "file", &value));
+    g_assert_false(hm_procfield_number("", "file", &value));
+    g_assert_cmpuint(value, ==, 9);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -49,5 +69,9 @@ int main(int argc, char **argv)
     g_test_add_func("/procfield/no-such-line", test_no_such_line);
     g_test_add_func("/procfield/value-that-is-no-number",
                     test_value_that_is_no_number);
+    g_test_add_func("/procfield/number-of-a-key-at-the-start-of-a-line",
+                    test_number_of_a_key_at_the_start_of_a_line);
+    g_test_add_func("/procfield/no-number-leaves-the-value",
+                    test_no_number_leaves_the_value);
     return g_test_run();
 }

@@ -224,7 +224,7 @@ static void compare_objects(const BenchOptions *options, GPtrArray *contests,
         guint64 size = 0;
 
         if (size_text) {
-            bench_parse_size(size_text, &size, NULL);
+            hostmem_size_parse(size_text, &size, NULL);
         }
         const Task task = {.options = options, .object = object, .file = file};
         bench_progress_step(progress, "%s", object);

@@ -4,9 +4,6 @@
 #include <sys/utsname.h>
 #include "bench.h"
 
-#define POOLS "/sys/kernel/mm/hugepages"
-#define NODES "/sys/devices/system/node"
-
 /* At most this many CPUs are too few to see how a thing scales. */
 #define FEW_CPUS 4
 
@@ -55,32 +52,21 @@ static char *describe_cpu(void)
 static char *describe_cpus(void)
 {
     g_autofree char *flags = cpu_field("flags");
-    g_autofree char *load = bench_host_read("/proc/loadavg");
+    g_autofree char *load = NULL;
     const char *guest =
         flags && strstr(flags, " hypervisor") ? " of a virtual machine" : "";
 
+    g_file_get_contents("/proc/loadavg", &load, NULL, NULL);
     return g_strdup_printf("%u CPUs%s, load %.4s", g_get_num_processors(),
                            guest, load ? load : "?");
 }
 
-static guint count_nodes(void)
-{
-    g_autoptr(GDir) dir = g_dir_open(NODES, 0, NULL);
-    const char *name;
-    guint n = 0;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        n += g_str_has_prefix(name, "node") && g_ascii_isdigit(name[4]);
-    }
-    return MAX(n, 1);
-}
-
 static char *describe_memory(void)
 {
-    g_autofree char *total = bench_format_size(bench_host_meminfo("MemTotal"));
-    g_autofree char *there =
-        bench_format_size(bench_host_meminfo("MemAvailable"));
-    guint nodes = count_nodes();
+    BenchHostMemory memory = bench_host_memory();
+    g_autofree char *total = hostmem_size_to_string(memory.total);
+    g_autofree char *there = hostmem_size_to_string(memory.available);
+    guint nodes = bench_host_nodes();
 
     return g_strdup_printf("%s, %s available, %u NUMA node%s", total, there,
                            nodes, nodes > 1 ? "s" : "");
@@ -97,57 +83,44 @@ static char *describe_kernel(void)
 
 static char *describe_thp(void)
 {
-    g_autofree char *policy = bench_host_policy("enabled");
-    g_autofree char *size = bench_format_size(bench_host_thp_size());
+    g_autofree char *policy = bench_host_thp_policy(FALSE);
+    g_autofree char *size = hostmem_size_to_string(bench_host_thp_size());
 
     return g_strdup_printf("%s, %s", policy, size);
 }
 
-static int compare_names(gconstpointer a, gconstpointer b)
+/* "2 MiB: 3 of 8 free" */
+static char *describe_pool(const BenchHostPool *pool)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
+    g_autofree char *size = hostmem_size_to_string(pool->page_size);
 
-/* "hugepages-2048kB" of POOLS */
-static char *describe_pool(const char *name)
-{
-    g_autofree char *nr_path =
-        g_build_filename(POOLS, name, "nr_hugepages", NULL);
-    g_autofree char *free_path =
-        g_build_filename(POOLS, name, "free_hugepages", NULL);
-    g_autofree char *nr = bench_host_read(nr_path);
-    g_autofree char *available = bench_host_read(free_path);
-    guint64 kib = g_ascii_strtoull(name + strlen("hugepages-"), NULL, 10);
-    g_autofree char *size = bench_format_size(kib << 10);
-
-    return g_strdup_printf("%s: %s of %s free", size,
-                           available ? available : "?", nr ? nr : "?");
+    return g_strdup_printf("%s: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                           " free",
+                           size, pool->free, pool->total);
 }
 
 static char *describe_pools(void)
 {
-    g_autoptr(GDir) dir = g_dir_open(POOLS, 0, NULL);
-    g_autoptr(GPtrArray) pools = g_ptr_array_new_with_free_func(g_free);
-    const char *name;
+    g_autoptr(GArray) pools = bench_host_pools();
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
 
-    while (dir && (name = g_dir_read_name(dir))) {
-        if (g_str_has_prefix(name, "hugepages-")) {
-            g_ptr_array_add(pools, describe_pool(name));
-        }
-    }
     if (!pools->len) {
         return g_strdup("none");
     }
-    g_ptr_array_sort(pools, compare_names);
-    g_ptr_array_add(pools, NULL);
-    return g_strjoinv("; ", (char **)pools->pdata);
+    for (guint i = 0; i < pools->len; i++) {
+        g_ptr_array_add(texts,
+                        describe_pool(&g_array_index(pools, BenchHostPool, i)));
+    }
+    g_ptr_array_add(texts, NULL);
+    return g_strjoinv("; ", (char **)texts->pdata);
 }
 
 static char *describe_limit(void)
 {
-    guint64 limit = bench_room_cgroup_limit();
+    guint64 limit = bench_host_memory().cgroup_limit;
 
-    return limit == G_MAXUINT64 ? g_strdup("none") : bench_format_size(limit);
+    return limit == G_MAXUINT64 ? g_strdup("none")
+                                : hostmem_size_to_string(limit);
 }
 
 static char *describe_directory(const char *directory)
@@ -184,7 +157,7 @@ GPtrArray *bench_facts(const BenchOptions *options)
     bench_facts_add(facts, "memory", describe_memory());
     bench_facts_add(facts, "kernel", describe_kernel());
     bench_facts_add(facts, "thp", describe_thp());
-    bench_facts_add(facts, "shmem_thp", bench_host_policy("shmem_enabled"));
+    bench_facts_add(facts, "shmem_thp", bench_host_thp_policy(TRUE));
     bench_facts_add(facts, "huge_pages", describe_pools());
     bench_facts_add(facts, "cgroup_limit", describe_limit());
     bench_facts_add(facts, "directory", describe_directory(options->directory));
@@ -207,8 +180,8 @@ void bench_facts_add_limits(const BenchOptions *options, GPtrArray *notes)
     guint threads = most_threads(options);
 
     if (options->size < options->asked_size) {
-        g_autofree char *asked = bench_format_size(options->asked_size);
-        g_autofree char *size = bench_format_size(options->size);
+        g_autofree char *asked = hostmem_size_to_string(options->asked_size);
+        g_autofree char *size = hostmem_size_to_string(options->size);
         g_ptr_array_add(notes, g_strdup_printf("Of %s, this host has %s to "
                                                "spare.",
                                                asked, size));
@@ -227,7 +200,7 @@ void bench_facts_add_limits(const BenchOptions *options, GPtrArray *notes)
                             "threads.",
                             cpus));
     }
-    if (count_nodes() == 1) {
+    if (bench_host_nodes() == 1) {
         g_ptr_array_add(notes, g_strdup("One NUMA node cannot show what "
                                         "placement costs."));
     }

@@ -78,7 +78,7 @@ static void add_roof(Teller *self, const char *key, const char *what,
 
 static char *name_part(const BenchCell *cell)
 {
-    g_autofree char *size = bench_format_size(cell->size);
+    g_autofree char *size = hostmem_size_to_string(cell->size);
 
     return g_strdup_printf("%s, %s", size,
                            cell->line        ? "chosen by hostmem"
@@ -223,7 +223,7 @@ static void describe_marks(Teller *self)
 
 static void draw(Teller *self)
 {
-    g_autofree char *size = bench_format_size(self->options->size);
+    g_autofree char *size = hostmem_size_to_string(self->options->size);
 
     self->report->title = g_strdup_printf("Populating %s", size);
     self->report->legend[BENCH_TONE_OURS] = "chosen by hostmem";

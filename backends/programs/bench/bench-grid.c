@@ -187,7 +187,7 @@ static void measure_cell(BenchCell *cell, const BenchOptions *options)
 static void announce(BenchProgress *progress, const BenchOptions *options,
                      const BenchCell *cell)
 {
-    g_autofree char *size = bench_format_size(cell->size);
+    g_autofree char *size = hostmem_size_to_string(cell->size);
     g_autofree char *memory = bench_cell_memory(cell, options);
     const char *method = cell->line ? "prealloc=on" : bench_cell_method(cell);
 

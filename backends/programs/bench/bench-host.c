@@ -1,72 +1,99 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <string.h>
+#include "backends/programs/peer-json.h"
 #include "bench.h"
 
-#define THP_DIRECTORY "/sys/kernel/mm/transparent_hugepage"
-
-char *bench_host_read(const char *path)
+/* (transfer full): as the library sees the host at this moment */
+static json_t *look(void)
 {
-    g_autofree char *text = NULL;
+    g_autofree char *text = hostmem_capabilities();
 
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return NULL;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    return g_strdup(g_strstrip(text));
+    return peer_json_parse(text, NULL);
 }
 
-char *bench_host_policy(const char *name)
+static guint64 number(const json_t *object, const char *key, guint64 missing)
 {
-    g_autofree char *path = g_build_filename(THP_DIRECTORY, name, NULL);
-    g_autofree char *text = bench_host_read(path);
-    const char *open = text ? strchr(text, '[') : NULL;
-
-    return open ? g_strndup(open + 1, strcspn(open + 1, "]"))
-                : g_strdup("unknown");
-}
-
-guint64 bench_host_field(const char *path, const char *name)
-{
-    g_autofree char *text = NULL;
-    gsize length = strlen(name);
-
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return 0;
-    }
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        if (g_str_has_prefix(*line, name) &&
-            ((*line)[length] == ':' || (*line)[length] == ' ')) {
-            const char *value = *line + length + 1;
-            return g_ascii_strtoull(value, NULL, 10)
-                   << (g_str_has_suffix(value, " kB") ? 10 : 0);
-        }
-    }
-    return 0;
-}
-
-guint64 bench_host_meminfo(const char *name)
-{
-    return bench_host_field("/proc/meminfo", name);
-}
-
-guint64 bench_host_number(const char *path, guint64 missing)
-{
-    g_autofree char *text = bench_host_read(path);
     guint64 value;
 
-    return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &value,
-                                              NULL)
-               ? value
-               : missing;
+    return peer_json_number(object, key, &value) ? value : missing;
 }
 
-gsize bench_host_thp_size(void)
+BenchHostMemory bench_host_memory(void)
 {
-    return bench_host_number(THP_DIRECTORY "/hpage_pmd_size", 0);
+    json_auto_t *host = look();
+    const json_t *memory = json_object_get(host, "memory");
+
+    return (BenchHostMemory){
+        .total = number(memory, "total", 0),
+        .available = number(memory, "available", 0),
+        .cgroup_limit = number(memory, "cgroup-limit", G_MAXUINT64),
+        .cgroup_available = number(memory, "cgroup-available", G_MAXUINT64),
+    };
+}
+
+static BenchHostPool read_pool(const json_t *pool)
+{
+    return (BenchHostPool){
+        .page_size = number(pool, "page-size", 0),
+        .total = number(pool, "total", 0),
+        .free = number(pool, "free", 0),
+        .reserved = number(pool, "reserved", 0),
+    };
+}
+
+GArray *bench_host_pools(void)
+{
+    json_auto_t *host = look();
+    GArray *pools = g_array_new(FALSE, FALSE, sizeof(BenchHostPool));
+    json_t *found;
+    gsize i;
+
+    json_array_foreach(json_object_get(host, "huge-pages"), i, found)
+    {
+        BenchHostPool pool = read_pool(found);
+        g_array_append_val(pools, pool);
+    }
+    return pools;
 }
 
 gsize bench_host_huge_page_size(void)
 {
-    return bench_host_meminfo("Hugepagesize");
+    json_auto_t *host = look();
+
+    return number(host, "huge-page-size", 0);
+}
+
+BenchHostPool bench_host_default_pool(void)
+{
+    gsize page_size = bench_host_huge_page_size();
+    g_autoptr(GArray) pools = bench_host_pools();
+
+    for (guint i = 0; i < pools->len; i++) {
+        BenchHostPool *pool = &g_array_index(pools, BenchHostPool, i);
+        if (pool->page_size == page_size) {
+            return *pool;
+        }
+    }
+    return (BenchHostPool){0};
+}
+
+guint bench_host_nodes(void)
+{
+    json_auto_t *host = look();
+
+    return json_array_size(json_object_get(host, "nodes"));
+}
+
+gsize bench_host_thp_size(void)
+{
+    json_auto_t *host = look();
+
+    return number(json_object_get(host, "thp"), "size", 0);
+}
+
+char *bench_host_thp_policy(gboolean shared)
+{
+    json_auto_t *host = look();
+
+    return g_strdup(peer_json_string(json_object_get(host, "thp"),
+                                     shared ? "shmem-policy" : "policy"));
 }

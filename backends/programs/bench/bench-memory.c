@@ -141,9 +141,8 @@ static gboolean check_policy(const BenchKind *kind, gboolean shared,
     if (kind->pages != BENCH_PAGES_TRANSPARENT || kind->open) {
         return TRUE;
     }
-    g_autofree char *policy = bench_host_policy(name);
-    if (g_str_equal(policy, "unknown") || g_str_equal(policy, "never") ||
-        g_str_equal(policy, "deny")) {
+    g_autofree char *policy = bench_host_thp_policy(shared);
+    if (g_str_equal(policy, "never") || g_str_equal(policy, "deny")) {
         g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_UNSUPPORTED,
                     "/sys/kernel/mm/transparent_hugepage/%s is %s", name,
                     policy);

@@ -147,7 +147,7 @@ static gboolean parse_threads(BenchOptions *self, const char *text,
 
 static gboolean parse_size(BenchOptions *self, const char *text, GError **error)
 {
-    if (!bench_parse_size(text, &self->size, error)) {
+    if (!hostmem_size_parse(text, &self->size, error)) {
         g_prefix_error(error, "--size: ");
         return FALSE;
     }

@@ -67,8 +67,8 @@ static void add_cell(GPtrArray *cells, const BenchOptions *options,
     cell->size = ranges * part.work->length;
     cell->requests = part.work->scatter ? 1 : ranges;
     if (!ranges) {
-        g_autofree char *size = bench_format_size(options->size);
-        g_autofree char *least = bench_format_size(stride);
+        g_autofree char *size = hostmem_size_to_string(options->size);
+        g_autofree char *least = hostmem_size_to_string(stride);
         cell->skipped = g_strdup_printf("%s is less than %s", size, least);
     }
     g_ptr_array_add(cells, cell);

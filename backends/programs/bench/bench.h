@@ -70,42 +70,44 @@ char *bench_options_help(void);
 
 /* Texts: bench-words.c */
 
-/**
- * bench_parse_size: a number of bytes, with K, M, G or T behind it.
- *
- * Returns: FALSE with %HOSTMEM_ERROR_INVALID
- */
-gboolean bench_parse_size(const char *text, guint64 *size, GError **error);
-/** Returns: (transfer full): "4 KiB", "512 MiB", "1.5 GiB" */
-char *bench_format_size(guint64 bytes);
 /** Sets "WHAT: Invalid argument", say; returns FALSE. */
 gboolean bench_set_errno(GError **error, const char *what, int number);
 
-/* What this host is: bench-host.c */
+/* What this host is at this moment: bench-host.c */
 
-/** (transfer full) (nullable): the first line of a file, without blanks. */
-char *bench_host_read(const char *path);
-/** The word in brackets of a file of /sys/kernel/mm/transparent_hugepage;
- * (transfer full): "unknown" when there is none. */
-char *bench_host_policy(const char *name);
-/** The number in a line "NAME: 123 kB" or "NAME 123" of a file, in bytes; 0
- * when there is none. */
-guint64 bench_host_field(const char *path, const char *name);
-/** The same of /proc/meminfo. */
-guint64 bench_host_meminfo(const char *name);
-/** A file that is a number; @missing for "max", or without the file. */
-guint64 bench_host_number(const char *path, guint64 missing);
-/** Bytes of a transparent huge page; 0: this kernel has none. */
-gsize bench_host_thp_size(void);
+/** RAM in bytes. */
+typedef struct {
+    guint64 total;
+    guint64 available;
+    guint64 cgroup_limit;     /* G_MAXUINT64: none */
+    guint64 cgroup_available; /* the same */
+} BenchHostMemory;
+
+/** The kernel's pool of huge pages of one size, in pages. */
+typedef struct {
+    guint64 page_size; /* bytes; 0: this kernel has no such pool */
+    guint64 total;
+    guint64 free;
+    guint64 reserved; /* of the free ones */
+} BenchHostPool;
+
+BenchHostMemory bench_host_memory(void);
+/** Returns: (transfer full) (element-type BenchHostPool): by page size */
+GArray *bench_host_pools(void);
+BenchHostPool bench_host_default_pool(void);
 /** Bytes of a huge page of the default pool; 0: this kernel has none. */
 gsize bench_host_huge_page_size(void);
+/** NUMA nodes that have memory. */
+guint bench_host_nodes(void);
+/** Bytes of a transparent huge page; 0: this kernel has none. */
+gsize bench_host_thp_size(void);
+/** Returns: (transfer full): "madvise", of anonymous or of shared memory */
+char *bench_host_thp_policy(gboolean shared);
 
 /* Room for what is to be measured: bench-room.c */
 
 /** Bytes that can be had now without pushing anything or anyone out. */
 guint64 bench_room_available(void);
-/** The lowest memory limit of our cgroup and those above; G_MAXUINT64: none. */
-guint64 bench_room_cgroup_limit(void);
 
 /**
  * Look whether there is room.
