@@ -4,6 +4,8 @@
 
 A program that speaks TAP counts by its lines, another one as one test.
 Prints each skipped test with its reason, each failed one, and the totals.
+A host may be unable to run a test; but what could be built or installed is
+there, and a test that does not find it has failed.
 """
 
 import collections
@@ -17,6 +19,7 @@ TAP_LINE = re.compile(
     re.M | re.I,
 )
 PASSED = ("OK", "EXPECTEDFAIL")
+AT_HAND = re.compile(r"\b(is not built|built without|is not installed)\b")
 
 
 def tap_results(text):
@@ -38,6 +41,12 @@ def whole_result(test):
     return "passed" if test["result"] in PASSED else "failed", "", test["result"]
 
 
+def judge(result):
+    kind, name, reason = result
+    missed = kind == "skipped" and AT_HAND.search(reason)
+    return ("failed" if missed else kind), name, reason
+
+
 def results(test):
     """Yield (kind, name, reason) of each test of a program."""
     lines = list(tap_results(test["stdout"] or ""))
@@ -53,7 +62,7 @@ def main():
     for path in sys.argv[1:]:
         with open(path, encoding="utf-8") as log:
             for test in map(json.loads, log):
-                for kind, name, reason in results(test):
+                for kind, name, reason in map(judge, results(test)):
                     totals[kind] += 1
                     if kind in noted:
                         noted[kind][f"{test['name']} {name}".strip()] = reason

@@ -5,7 +5,8 @@ import configparser
 import subprocess
 
 import harness
-from harness import build_folder, need_program, program, scratch, skip
+from harness import build_folder, need_program, program, scratch
+from test_notify import need_libsystemd
 
 UNITS = ("hostmemd.service", "hostmemd.socket")
 # What systemd learned after the oldest one that we know of.
@@ -13,9 +14,8 @@ NEW_KEYS = ("FileDescriptorStorePreserve",)
 
 
 def unit_text(name):
-    path = build_folder() / "backends" / "programs" / name
-    return path.read_text() if path.exists() else skip(
-        f"{name} is not built, as libsystemd is missing")
+    need_libsystemd()
+    return (build_folder() / "backends/programs/daemon" / name).read_text()
 
 
 def unit(name):

@@ -55,6 +55,13 @@ def test_skipped_plan_gives_its_reason():
         0, ["skipped: t: no kernel", "0 passed, 0 failed, 1 skipped"])
 
 
+def test_what_is_at_hand_must_not_be_missed():
+    assert summary(("OK", "1..1\nok 1 a # SKIP x is not built\n")) == (
+        1, ["failed: t a: x is not built", "0 passed, 1 failed, 0 skipped"])
+    assert summary(("SKIP", "1..0 # SKIP x is not installed\n")) == (
+        1, ["failed: t: x is not installed", "0 passed, 1 failed, 0 skipped"])
+
+
 def test_program_without_tap_counts_once():
     assert summary(("OK", "fine\n")) == (0, ["1 passed, 0 failed, 0 skipped"])
 
