@@ -9,17 +9,19 @@
  * Three forces decide.  Page size: faulting 2 MiB at once is 10 to 20 times
  * faster than 4 KiB pages, so huge pages are sought wherever the host lets us.
  * Locks: fallocate holds the inode's lock, so it helps one thread and hampers
- * several, except where it is so cheap that it does not matter (huge pages of
- * tmpfs, extents of a filesystem).  Harm: some steps are right for one mapping
- * and ruinous for another; MADV_HUGEPAGE makes a regular file an order of
- * magnitude slower, fallocate on hugetlb zeroes serially.
+ * several, except where it is so cheap that it does not matter (extents of a
+ * filesystem).  Harm: some steps are right for one mapping and ruinous for
+ * another; MADV_HUGEPAGE makes a regular file an order of magnitude slower,
+ * fallocate on hugetlb zeroes serially, and on a tmpfs it takes what huge pages
+ * lie about, and base pages for the rest, where a fault in advised memory
+ * reclaims and compacts until it has one.
  *
  * Huge pages on a tmpfs that is not ours come from seeding one page in each
  * and MADV_COLLAPSE, whatever the shmem policy says: the policy is that of
  * memfds, while a file obeys the mount options of its tmpfs, which we cannot
  * see.  Where the policy gives huge pages by itself, the seed gets one and the
  * collapse has nothing to do.  Only "deny" forbids the collapse too, and only
- * "force" holds for every tmpfs, so that fallocate is sure to give huge pages.
+ * "force" holds for every tmpfs, so that a fault is sure to try huge pages.
  */
 
 static const char *const step_names[] = {
@@ -129,19 +131,30 @@ static void plan_shmem_collapse(const HmPreallocFacts *facts,
 static void plan_shmem_allocate(const HmPreallocFacts *facts,
                                 HmPreallocPlan *plan)
 {
-    plan->reason = "fallocate of huge pages is cheap, populate is parallel";
+    plan->reason = "storage first, which takes huge pages where it finds them";
     add_whole(plan, HM_STEP_ALLOCATE);
     plan->huge_size = facts->caps.thp_size;
     add_fill(plan, facts, facts->state);
 }
 
-/* fallocate does not see the advice, and would make base pages. */
 static void plan_shmem_advise(const HmPreallocFacts *facts,
                               HmPreallocPlan *plan)
 {
     plan->reason = "huge pages where advised, populated in parallel";
     advise_huge(plan, facts);
     add_fill(plan, facts, facts->state);
+}
+
+/* Where huge pages need no advice, the advice still has the kernel make room
+ * for them. */
+static void plan_shmem_always(const HmPreallocFacts *facts,
+                              HmPreallocPlan *plan)
+{
+    if (facts->caps.populate) {
+        plan_shmem_advise(facts, plan);
+    } else {
+        plan_shmem_allocate(facts, plan);
+    }
 }
 
 static gboolean can_collapse(const HmPreallocFacts *facts)
@@ -158,8 +171,8 @@ static void plan_shmem_huge(const HmPreallocFacts *facts, HmPreallocPlan *plan)
 
     if (policy == HM_SHMEM_THP_DENY) {
         plan_shmem_small(facts, plan);
-    } else if (policy == HM_SHMEM_THP_FORCE) {
-        plan_shmem_allocate(facts, plan);
+    } else if (facts->own_tmpfs || policy == HM_SHMEM_THP_FORCE) {
+        plan_shmem_always(facts, plan);
     } else if (can_collapse(facts)) {
         plan_shmem_collapse(facts, plan);
     } else if (policy == HM_SHMEM_THP_NEVER) {
@@ -167,16 +180,16 @@ static void plan_shmem_huge(const HmPreallocFacts *facts, HmPreallocPlan *plan)
     } else if (policy == HM_SHMEM_THP_ADVISE) {
         plan_shmem_advise(facts, plan);
     } else {
-        plan_shmem_allocate(facts, plan);
+        plan_shmem_always(facts, plan);
     }
 }
 
 static void plan_shmem(const HmPreallocFacts *facts, HmPreallocPlan *plan)
 {
-    if (facts->own_tmpfs) {
-        plan_shmem_allocate(facts, plan);
-    } else if (wants_huge(facts)) {
+    if (wants_huge(facts)) {
         plan_shmem_huge(facts, plan);
+    } else if (facts->own_tmpfs) {
+        plan_shmem_allocate(facts, plan);
     } else {
         plan_shmem_small(facts, plan);
     }

@@ -74,7 +74,7 @@ def test_huge_pages():
                       RAM + ",id=m0,export-path=vm7") as daemon:
             report, = daemon.qmp.execute("query-memdev")
             assert report["prealloc-method"] == (
-                "huge-tmpfs+fallocate+populate-write"), report
+                "huge-tmpfs+hugepage+populate-write"), report
             huge = daemon.qmp.execute("qom-get", path="/objects/m0",
                                       property="populated-huge-size")
             assert huge in (0, 4 * MIB), huge

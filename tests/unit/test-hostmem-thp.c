@@ -110,12 +110,12 @@ static void test_method_names_the_tmpfs(void)
     if (need_own_tmpfs()) {
         g_test_expect_message("hostmem", G_LOG_LEVEL_INFO,
                               "memory-backend-ram 'm0': 8 MiB by "
-                              "huge-tmpfs+fallocate+populate-write, threads: "
-                              "*; fallocate of huge pages is cheap*");
+                              "huge-tmpfs+hugepage+populate-write, threads: "
+                              "*; huge pages where advised*");
         backend = hm_test_make(SHARED "prealloc=on");
         g_test_assert_expected_messages();
         hm_test_assert_reads(backend, "prealloc-method",
-                             "\"huge-tmpfs+fallocate+populate-write\"");
+                             "\"huge-tmpfs+hugepage+populate-write\"");
     }
 }
 

@@ -181,6 +181,12 @@ static void own_tmpfs_no_populate(HmPreallocFacts *facts)
     no_populate(facts);
 }
 
+static void own_tmpfs_short(HmPreallocFacts *facts)
+{
+    own_tmpfs(facts);
+    shorter_than_huge(facts);
+}
+
 static void own_tmpfs_readable(HmPreallocFacts *facts)
 {
     own_tmpfs(facts);
@@ -272,7 +278,7 @@ static void test_shared_memory(void)
         {"within_size", shmem_within_size,
          "hugepage+seed+collapse+populate-write", THP},
         {"always", shmem_always, "hugepage+seed+collapse+populate-write", THP},
-        {"force", shmem_force, "fallocate+populate-write", THP},
+        {"force", shmem_force, "hugepage+populate-write", THP},
         {"deny", shmem_deny, "populate-write", 0},
         {"anonymous policy never", thp_never,
          "hugepage+seed+collapse+populate-write", THP},
@@ -301,9 +307,9 @@ static void test_shared_memory_on_old_kernels(void)
         {"no collapse, advise", shmem_advise_no_collapse,
          "hugepage+populate-write", THP},
         {"no collapse, within_size", shmem_within_size_no_collapse,
-         "fallocate+populate-write", THP},
+         "hugepage+populate-write", THP},
         {"no collapse, always", shmem_always_no_collapse,
-         "fallocate+populate-write", THP},
+         "hugepage+populate-write", THP},
         {"no populate", no_populate, "fallocate+touch-write", 0},
         {"no populate, always", shmem_always_no_populate,
          "fallocate+touch-write", THP},
@@ -318,10 +324,11 @@ static void test_shared_memory_on_old_kernels(void)
 static void test_own_tmpfs(void)
 {
     static const Row rows[] = {
-        {"usual", own_tmpfs, "huge-tmpfs+fallocate+populate-write", THP},
+        {"usual", own_tmpfs, "huge-tmpfs+hugepage+populate-write", THP},
+        {"short", own_tmpfs_short, "huge-tmpfs+fallocate+populate-write", THP},
         {"no populate", own_tmpfs_no_populate,
          "huge-tmpfs+fallocate+touch-write", THP},
-        {"readable", own_tmpfs_readable, "huge-tmpfs+fallocate+populate-read",
+        {"readable", own_tmpfs_readable, "huge-tmpfs+hugepage+populate-read",
          THP},
         {"backed", own_tmpfs_backed, "huge-tmpfs+fallocate", 0},
     };
