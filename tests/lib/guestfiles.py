@@ -7,7 +7,7 @@ is installed.  What is not to be had skips the test.
 """
 
 import contextlib
-import fcntl
+import functools
 import os
 import pathlib
 import re
@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 
 from harness import build_folder, need_program, skip
+from hostenv import wait_for_lock
 
 KERNEL_PACKAGE = "linux-image-cloud-"  # and an architecture
 
@@ -63,7 +64,7 @@ def _locked():
     """The cache, for one process at a time."""
     cache = _cache()
     with open(cache / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield cache
 
 
@@ -110,6 +111,7 @@ def unpack(package, config=None):
     return target
 
 
+@functools.lru_cache(maxsize=None)
 def _kernel_tree(arch="amd64"):
     """The folder the newest cloud kernel is unpacked in."""
     config = None if arch == "amd64" else _foreign_config(arch)

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,6 +49,13 @@ def need_memory(size):
             if available < size:
                 skip(f"needs {size // MIB} MiB of memory,"
                      f" {available // MIB} MiB are available")
+
+
+def wait_for_lock(file):
+    """Have it locked until it is closed; to wait is no time of the test's."""
+    left = signal.alarm(0)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    signal.alarm(left)
 
 
 # users
@@ -123,7 +131,7 @@ def need_huge_pages(count, page_size=2 * MIB):
         skip(f"no huge pages of {page_size // MIB} MiB")
     nr_hugepages = pool / "nr_hugepages"
     with open(nr_hugepages) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         before = int(nr_hugepages.read_text())
         used = before - int((pool / "free_hugepages").read_text())
         try:
