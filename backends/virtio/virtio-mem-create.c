@@ -268,7 +268,7 @@ static void make_state(HostmemVirtioMem *self)
         self->ahead = hm_block_map_new(self->region_size / self->block_size);
     }
     self->requested = self->given_requested_size;
-    self->timeout_us = self->given_resize_timeout * G_USEC_PER_SEC;
+    self->timeout_us = (gint64)self->given_resize_timeout * G_USEC_PER_SEC;
     hm_virtio_mem_resize_usable(self, TRUE);
     hm_virtio_mem_begin_resize(self);
     self->pending = 0; /* nobody listens yet */

@@ -380,7 +380,7 @@ static gboolean virtio_mem_change(HostmemObject *object, const HmProp *row,
         return change_requested_size(self, g_value_get_uint64(value), error);
     }
     g_mutex_lock(&self->state_lock);
-    self->timeout_us = g_value_get_uint(value) * G_USEC_PER_SEC;
+    self->timeout_us = (gint64)g_value_get_uint(value) * G_USEC_PER_SEC;
     g_mutex_unlock(&self->state_lock);
     return TRUE;
 }

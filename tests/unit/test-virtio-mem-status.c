@@ -100,6 +100,23 @@ static void test_reached_never_stalls(void)
     assert_state(device, REACHED);
 }
 
+/* Its microseconds are more than 32 bits hold. */
+static void test_long_resize_timeout(void)
+{
+    g_autoptr(HostmemBackend) memdev = hm_test_memdev("memory-backend-ram");
+    g_autoptr(HostmemVirtioMem) device = NULL;
+
+    hm_fake_set_now(start);
+    device = hm_test_virtio_mem(memdev, "block-size", BLOCK, "requested-size",
+                                4 * BLOCK, "resize-timeout", 4295, NULL);
+    wait(4294);
+    assert_state(device, RUNNING);
+    wait(4295);
+    assert_state(device, STALLED);
+    hm_test_assert_set(device, "resize-timeout", "4294967295");
+    assert_state(device, RUNNING);
+}
+
 static void test_resize_timeout(void)
 {
     g_autoptr(HostmemVirtioMem) device = make(4 * BLOCK);
@@ -320,6 +337,7 @@ static const HmTest tests[] = {
      test_what_fails_is_no_progress},
     {"/virtio-mem-status/reached-never-stalls", test_reached_never_stalls},
     {"/virtio-mem-status/resize-timeout", test_resize_timeout},
+    {"/virtio-mem-status/long-resize-timeout", test_long_resize_timeout},
     {"/virtio-mem-status/counts", test_counts},
     {"/virtio-mem-status/a-new-resize-counts-anew",
      test_a_new_resize_counts_anew},
