@@ -298,8 +298,8 @@ gboolean hm_backend_adopt_loan(HostmemBackend *self, GError **error)
         !adopt_fresh(self, length - segments * segment_size, &fresh, error)) {
         return FALSE;
     }
-    self->loan = hm_memory_pool_reclaim(pool_of(self), id, (guint)segments,
-                                        length, &fresh, error);
+    self->loan = hm_memory_pool_reclaim(pool_of(self), id, segments, length,
+                                        &fresh, error);
     if (!self->loan) {
         return FALSE;
     }

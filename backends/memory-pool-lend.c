@@ -30,7 +30,7 @@ static gboolean lies_on(const HmPoolSegment *segment, const HmIdset *nodes)
 }
 
 static void choose(HostmemMemoryPool *self, const HmIdset *nodes, gboolean fit,
-                   guint needed, GPtrArray *chosen)
+                   guint64 needed, GPtrArray *chosen)
 {
     for (guint i = 0; i < self->segments->len && chosen->len < needed; i++) {
         HmPoolSegment *segment = g_ptr_array_index(self->segments, i);
@@ -57,7 +57,7 @@ static void mark_lent(GPtrArray *chosen, const char *borrower)
 static void take_ready(HmPoolLoan *loan, const HmPoolDemand *demand)
 {
     HostmemMemoryPool *self = loan->pool;
-    guint needed = (guint)((demand->length - 1) / self->segment_size + 1);
+    guint64 needed = (demand->length - 1) / self->segment_size + 1;
     guint fitting;
     gboolean low;
 
@@ -153,7 +153,7 @@ HmPoolLoan *hm_memory_pool_borrow(HostmemMemoryPool *self,
 /* Lent by another process */
 
 static HmPoolSegment *find_kept(HostmemMemoryPool *self, const char *borrower,
-                                guint place)
+                                guint64 place)
 {
     for (guint i = 0; i < self->segments->len; i++) {
         HmPoolSegment *segment = g_ptr_array_index(self->segments, i);
@@ -167,20 +167,21 @@ static HmPoolSegment *find_kept(HostmemMemoryPool *self, const char *borrower,
 }
 
 /* All of them, or none. */
-static gboolean take_kept(HmPoolLoan *loan, const char *borrower, guint n,
+static gboolean take_kept(HmPoolLoan *loan, const char *borrower, guint64 n,
                           GError **error)
 {
     HostmemMemoryPool *self = loan->pool;
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
 
-    for (guint i = 0; i < n; i++) {
+    for (guint64 i = 0; i < n; i++) {
         HmPoolSegment *segment = find_kept(self, borrower, i);
 
         if (!segment) {
             g_ptr_array_set_size(loan->segments, 0);
             return hm_set_error(error, HOSTMEM_ERROR_NOT_FOUND,
-                                "segment %u of the %u that its pool has lent "
-                                "is missing",
+                                "segment %" G_GUINT64_FORMAT
+                                " of the %" G_GUINT64_FORMAT
+                                " that its pool has lent is missing",
                                 i, n);
         }
         g_ptr_array_add(loan->segments, g_object_ref(segment));
@@ -190,7 +191,7 @@ static gboolean take_kept(HmPoolLoan *loan, const char *borrower, guint n,
 }
 
 HmPoolLoan *hm_memory_pool_reclaim(HostmemMemoryPool *self,
-                                   const char *borrower, guint segments,
+                                   const char *borrower, guint64 segments,
                                    guint64 length, HmBacking *fresh,
                                    GError **error)
 {

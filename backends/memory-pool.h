@@ -153,7 +153,7 @@ gboolean hm_pool_loan_mark(HmPoolLoan *self, GError **error);
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND
  */
 HmPoolLoan *hm_memory_pool_reclaim(HostmemMemoryPool *self,
-                                   const char *borrower, guint segments,
+                                   const char *borrower, guint64 segments,
                                    guint64 length, HmBacking *fresh,
                                    GError **error);
 /**

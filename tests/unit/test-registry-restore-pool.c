@@ -201,6 +201,23 @@ static void test_borrower_that_fails(void)
     hm_test_keeper_clear(&keeper);
 }
 
+/* More segments than 32 bits count, of a state that nobody has saved. */
+static void test_far_too_many_segments(void)
+{
+    g_autoptr(GError) error = NULL;
+    HmBacking fresh = HM_BACKING_INIT;
+    HmTestKeeper keeper;
+    gpointer pool;
+
+    hm_test_keeper_init(&keeper);
+    pool = hm_test_keeper_add(&keeper, HM_TEST_POOL);
+    g_assert_null(hm_memory_pool_reclaim(pool, "m0",
+                                         G_GUINT64_CONSTANT(1) << 32,
+                                         HM_TEST_SEGMENT, &fresh, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NOT_FOUND);
+    hm_test_keeper_clear(&keeper);
+}
+
 /* No mark, no memory: nobody could tell later that it was used. */
 static void test_mark_that_fails(void)
 {
@@ -261,6 +278,7 @@ static const HmTest tests[] = {
     {"/restore-pool/end", test_nothing_is_zeroed_at_the_end},
     {"/restore-pool/given-up", test_given_up},
     {"/restore-pool/borrower-fails", test_borrower_that_fails},
+    {"/restore-pool/far-too-many", test_far_too_many_segments},
     {"/restore-pool/mark-fails", test_mark_that_fails},
     {"/restore-pool/mark-stays", test_mark_that_stays},
     {"/restore-pool/changes", test_changes_are_told},
