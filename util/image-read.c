@@ -18,6 +18,7 @@
 #include "util/error.h"
 #include "util/image.h"
 #include "util/parallel.h"
+#include "util/sigbus.h"
 #include "util/size.h"
 
 #define GRANULES (HM_IMAGE_BLOCK / HM_IMAGE_GRANULE)
@@ -65,6 +66,14 @@ static gboolean open_file(HmImage *self, guint64 *file_size, GError **error)
     return TRUE;
 }
 
+static gboolean no_page(guint64 length, GError **error)
+{
+    return hm_set_error(error, HOSTMEM_ERROR_NO_MEMORY,
+                        "there is no page to be had for 0x%" G_GINT64_MODIFIER
+                        "x bytes of it",
+                        length);
+}
+
 static gboolean read_all(const HmImage *self, void *data, gsize length,
                          guint64 offset, GError **error)
 {
@@ -74,11 +83,7 @@ static gboolean read_all(const HmImage *self, void *data, gsize length,
         return TRUE;
     }
     if (got == -EFAULT) {
-        return hm_set_error(
-            error, HOSTMEM_ERROR_NO_MEMORY,
-            "there is no page to be had for 0x%" G_GSIZE_MODIFIER
-            "x bytes of it",
-            length);
+        return no_page(length, error);
     }
     return got < 0 ? hm_set_error_errno(error, (int)-got, "it cannot be read")
                    : hm_set_error(error, HOSTMEM_ERROR_CHANGED,
@@ -282,23 +287,51 @@ static gboolean load_block(const HmImage *self, guint64 block, guint8 *to,
             refuse_block(block, error));
 }
 
+/* Some blocks, by one thread. */
+typedef struct {
+    const Load *load;
+    guint64 first; /* block */
+    guint64 end;
+    guint8 *scratch;
+    GError *error;
+} Chunk;
+
+/* Touches the memory; see hm_sigbus_run(). */
+static void load_blocks(gpointer data)
+{
+    Chunk *self = data;
+    guint64 i = self->first;
+
+    while (i < self->end && load_block(self->load->image, i,
+                                       self->load->addr + i * HM_IMAGE_BLOCK,
+                                       self->scratch, &self->error)) {
+        i++;
+    }
+}
+
+/* What was read may be gone when its checksum is made: others may truncate a
+ * file that the memory is. */
 static gboolean load_chunk(Load *load, guint64 first, guint8 *scratch,
                            GError **error)
 {
-    const guint64 end = MIN(first + CHUNK, load->image->info.n_blocks);
+    const HmImageInfo *info = &load->image->info;
+    const guint64 start = first * HM_IMAGE_BLOCK;
+    const guint64 end = MIN(first + CHUNK, info->n_blocks);
+    const guint64 length = MIN(end * HM_IMAGE_BLOCK, info->length) - start;
+    Chunk chunk = {load, first, end, scratch, NULL};
+    void *fault;
+    int ret =
+        hm_sigbus_run(load_blocks, &chunk, load->addr + start, length, &fault);
 
-    for (guint64 i = first; i < end; i++) {
-        if (!load_block(load->image, i, load->addr + i * HM_IMAGE_BLOCK,
-                        scratch, error)) {
-            return FALSE;
-        }
+    if (ret < 0) {
+        return no_page(length, error);
+    }
+    if (chunk.error) {
+        g_propagate_error(error, chunk.error);
+        return FALSE;
     }
     if (load->progress) {
-        const guint64 bytes =
-            MIN(end * HM_IMAGE_BLOCK, load->image->info.length) -
-            first * HM_IMAGE_BLOCK;
-
-        __atomic_fetch_add(&load->progress->done, (gint64)bytes,
+        __atomic_fetch_add(&load->progress->done, (gint64)length,
                            __ATOMIC_RELAXED);
     }
     return TRUE;

@@ -16,6 +16,7 @@
 #include "util/autofd.h"
 #include "util/error.h"
 #include "util/image.h"
+#include "util/sigbus.h"
 #include "util/zero.h"
 
 G_STATIC_ASSERT(sizeof(HmImageEntry) == HM_IMAGE_ENTRY_SIZE);
@@ -46,22 +47,38 @@ void hm_image_copy_free(HmImageCopy *self)
     g_free(self);
 }
 
-void hm_image_copy_take(HmImageCopy *self, const guint8 *memory, guint64 offset,
-                        guint64 length)
+typedef struct {
+    HmImageCopy *copy;
+    const guint8 *memory;
+} Take;
+
+/* Touches the memory; see hm_sigbus_run(). */
+static void take(gpointer data)
 {
+    const Take *job = data;
+    HmImageCopy *self = job->copy;
     guint8 *to = self->data;
 
-    self->offset = offset;
-    self->length = length;
-    memset(self->stored, 0, sizeof(self->stored));
-    for (guint64 at = 0; at < length; at += HM_IMAGE_GRANULE) {
-        if (!hm_is_zero(memory + at, HM_IMAGE_GRANULE)) {
-            memcpy(to, memory + at, HM_IMAGE_GRANULE);
+    for (guint64 at = 0; at < self->length; at += HM_IMAGE_GRANULE) {
+        if (!hm_is_zero(job->memory + at, HM_IMAGE_GRANULE)) {
+            memcpy(to, job->memory + at, HM_IMAGE_GRANULE);
             to += HM_IMAGE_GRANULE;
             self->stored[at / HM_IMAGE_BLOCK] |=
                 1u << (at % HM_IMAGE_BLOCK / HM_IMAGE_GRANULE);
         }
     }
+}
+
+int hm_image_copy_take(HmImageCopy *self, const guint8 *memory, guint64 offset,
+                       guint64 length)
+{
+    Take job = {self, memory};
+    void *fault;
+
+    self->offset = offset;
+    self->length = length;
+    memset(self->stored, 0, sizeof(self->stored));
+    return hm_sigbus_run(take, &job, (void *)memory, length, &fault);
 }
 
 static gboolean has_granule(const HmImageCopy *copy, guint64 at)

@@ -75,10 +75,15 @@ typedef struct {
 HmImageCopy *hm_image_copy_new(gsize length);
 void hm_image_copy_free(HmImageCopy *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmImageCopy, hm_image_copy_free)
-/** Copy @length bytes that are at @offset of the memory, if there is room for
- * them; nobody writes to them meanwhile. */
-void hm_image_copy_take(HmImageCopy *self, const guint8 *memory, guint64 offset,
-                        guint64 length);
+/**
+ * hm_image_copy_take: copy @length bytes that are at @offset of the memory, if
+ * there is room for them; nobody writes to them meanwhile.
+ *
+ * Returns: 0; -EFAULT when a page could not be had, for its file was truncated,
+ * -EHWPOISON or another -errno of hm_sigbus_run(): then the copy is of no use
+ */
+int hm_image_copy_take(HmImageCopy *self, const guint8 *memory, guint64 offset,
+                       guint64 length);
 
 /** An image that is being written: a file without a name until it is done. */
 typedef struct HmImageWriter HmImageWriter;

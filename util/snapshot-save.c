@@ -156,9 +156,23 @@ static void count(HmSnapshot *self, guint64 length)
 }
 
 /* Copying: a page that cannot be had is an error, and no signal. */
-static gboolean make_readable(HmSnapshot *self, const HmRange *range)
+
+/* Returns: FALSE */
+static gboolean cannot_read(HmSnapshot *self, const HmRange *range,
+                            const char *why)
 {
     GError *error = NULL;
+
+    hm_set_error(&error, HOSTMEM_ERROR_CHANGED,
+                 "cannot read 0x%" G_GINT64_MODIFIER
+                 "x bytes at offset 0x%" G_GINT64_MODIFIER "x: %s",
+                 range->length, range->offset, why);
+    hm_snapshot_fail(self, error);
+    return FALSE;
+}
+
+static gboolean make_readable(HmSnapshot *self, const HmRange *range)
+{
     int ret;
 
     do {
@@ -168,12 +182,17 @@ static gboolean make_readable(HmSnapshot *self, const HmRange *range)
     if (ret == 0 || ret == -EINVAL) { /* EINVAL: before Linux 5.14 */
         return TRUE;
     }
-    hm_set_error(&error, HOSTMEM_ERROR_CHANGED,
-                 "cannot read 0x%" G_GINT64_MODIFIER
-                 "x bytes at offset 0x%" G_GINT64_MODIFIER "x: %s",
-                 range->length, range->offset, g_strerror(-ret));
-    hm_snapshot_fail(self, error);
-    return FALSE;
+    return cannot_read(self, range, g_strerror(-ret));
+}
+
+/* What could be read a moment ago may be gone: others may truncate a file that
+ * is not sealed. */
+static gboolean copy_from(HmSnapshot *self, const HmRange *range,
+                          const guint8 *memory, HmImageCopy *copy)
+{
+    int ret = hm_image_copy_take(copy, memory, range->offset, range->length);
+
+    return ret == 0 || cannot_read(self, range, g_strerror(-ret));
 }
 
 /* To read a hole of a mapped pool's file takes a page of the pool; to read the
@@ -185,7 +204,6 @@ static gboolean take_from_file(HmSnapshot *self, const HmRange *range,
     g_autofree guint8 *data = g_malloc(range->length);
     guint64 offset = backing->offset + range->offset;
     guint64 length = range->length;
-    GError *error = NULL;
     int fd = backing->fd;
     gssize got;
 
@@ -195,16 +213,10 @@ static gboolean take_from_file(HmSnapshot *self, const HmRange *range,
     }
     got = hm_os_read_at(fd, data, length, offset);
     if (got < 0 || (guint64)got < range->length) {
-        hm_set_error(&error, HOSTMEM_ERROR_CHANGED,
-                     "cannot read 0x%" G_GINT64_MODIFIER
-                     "x bytes at offset 0x%" G_GINT64_MODIFIER "x: %s",
-                     range->length, range->offset,
-                     got < 0 ? g_strerror((int)-got) : "the file was cut");
-        hm_snapshot_fail(self, error);
-        return FALSE;
+        return cannot_read(
+            self, range, got < 0 ? g_strerror((int)-got) : "the file was cut");
     }
-    hm_image_copy_take(copy, data, range->offset, range->length);
-    return TRUE;
+    return copy_from(self, range, data, copy);
 }
 
 static gboolean take(HmSnapshot *self, const HmRange *range, HmImageCopy *copy)
@@ -215,12 +227,8 @@ static gboolean take(HmSnapshot *self, const HmRange *range, HmImageCopy *copy)
     if (self->by_file) {
         return take_from_file(self, range, copy);
     }
-    if (!make_readable(self, range)) {
-        return FALSE;
-    }
-    hm_image_copy_take(copy, self->options.addr + range->offset, range->offset,
-                       range->length);
-    return TRUE;
+    return make_readable(self, range) &&
+           copy_from(self, range, self->options.addr + range->offset, copy);
 }
 
 gboolean hm_snapshot_copy(HmSnapshot *self, const HmRange *range,

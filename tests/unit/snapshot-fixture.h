@@ -30,6 +30,7 @@ typedef enum {
     ANON,
     HUGE,
     MEMFD,
+    UNSEALED,
 } Kind;
 
 static inline void map_kind(Fixture *fixture, Kind kind)
@@ -37,9 +38,9 @@ static inline void map_kind(Fixture *fixture, Kind kind)
     const HmMappingOptions options = {.name = "test"};
     g_autoptr(GError) error = NULL;
 
-    if (kind == MEMFD) {
-        hm_backing_init_memfd(&fixture->backing, "test", SIZE, 0, TRUE, TRUE,
-                              &error);
+    if (kind == MEMFD || kind == UNSEALED) {
+        hm_backing_init_memfd(&fixture->backing, "test", SIZE, 0, kind == MEMFD,
+                              TRUE, &error);
     } else {
         hm_backing_init_anon(&fixture->backing, SIZE, &error);
     }

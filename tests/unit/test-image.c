@@ -43,7 +43,9 @@ static void put_all(HmImageWriter *writer, const guint8 *memory)
     for (guint64 at = 0; at < SIZE; at += 256 * HM_KIB) {
         g_autoptr(GError) error = NULL;
 
-        hm_image_copy_take(copy, memory + at, at, MIN(256 * HM_KIB, SIZE - at));
+        g_assert_cmpint(hm_image_copy_take(copy, memory + at, at,
+                                           MIN(256 * HM_KIB, SIZE - at)),
+                        ==, 0);
         hm_image_writer_put(writer, copy, NULL, &error);
         g_assert_no_error(error);
     }
@@ -309,6 +311,35 @@ static void test_no_page(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
                       "no page to be had");
 }
 
+/* A HmFakeHook: what was read is gone before its checksum is made. */
+static gint64 truncate_target(const HmFakeRecord *record, gpointer data)
+{
+    g_assert_cmpint(hm_os_truncate(GPOINTER_TO_INT(data), 0), ==, 0);
+    return (gint64)record->length;
+}
+
+static void test_target_truncated(Fixture *fixture,
+                                  gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(HmImage) image = NULL;
+    int fd = hm_os_memfd("target", 0);
+    void *addr;
+
+    fill(fixture);
+    make(fixture);
+    image = open_image(fixture);
+    g_assert_cmpint(hm_os_truncate(fd, SIZE), ==, 0);
+    g_assert_cmpint(
+        hm_os_map(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0, &addr),
+        ==, 0);
+    hm_fake_hook(HM_FAKE_READ_AT, truncate_target, GINT_TO_POINTER(fd));
+    g_assert_false(hm_image_load(image, addr, 2, NULL, NULL, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
+    hm_os_unmap(addr, SIZE);
+    hm_os_close(fd);
+}
+
 static void test_cancelled(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
@@ -402,6 +433,7 @@ int main(int argc, char **argv)
     ADD("bad/altered-data", test_altered_data);
     ADD("bad/cannot-read", test_cannot_read);
     ADD("bad/no-page", test_no_page);
+    ADD("bad/target-truncated", test_target_truncated);
     ADD("bad/cancelled", test_cancelled);
     ADD("write/taken", test_taken);
     ADD("write/no-directory", test_no_directory);

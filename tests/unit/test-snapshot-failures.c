@@ -60,6 +60,35 @@ static void test_cannot_read(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* A HmFakeHook: between the look for holes and the copy. */
+static gint64 truncate_file(const HmFakeRecord *record, gpointer data)
+{
+    if (record->arg == MADV_POPULATE_READ) {
+        g_assert_cmpint(hm_os_truncate(GPOINTER_TO_INT(data), 0), ==, 0);
+    }
+    return 0;
+}
+
+static void test_truncated(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+    HmSnapshot *snapshot;
+
+    if (!can_protect()) {
+        return;
+    }
+    memset(fixture->mapping.addr, 1, SIZE);
+    snapshot = start(fixture);
+    hm_fake_without_advice(MADV_POPULATE_READ);
+    hm_fake_hook(HM_FAKE_ADVISE, truncate_file,
+                 GINT_TO_POINTER(fixture->backing.fd));
+    g_assert_false(hm_snapshot_run(snapshot, NULL, &error));
+    g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_CHANGED);
+    g_assert_cmpint(hm_os_truncate(fixture->backing.fd, SIZE), ==, 0);
+    assert_free(fixture);
+    hm_snapshot_free(snapshot);
+}
+
 static void test_cannot_be_told(Fixture *fixture,
                                 gconstpointer data G_GNUC_UNUSED)
 {
@@ -166,6 +195,7 @@ int main(int argc, char **argv)
     ADD("fails/cannot-sync", MEMFD, test_cannot_sync);
     ADD("fails/cannot-lift", MEMFD, test_cannot_lift);
     ADD("fails/cannot-read", ANON, test_cannot_read);
+    ADD("fails/truncated", UNSEALED, test_truncated);
     ADD("fails/cannot-be-told", ANON, test_cannot_be_told);
     ADD("fails/cannot-arm", ANON, test_cannot_arm);
     ADD("fails/cancelled", ANON, test_cancelled);
