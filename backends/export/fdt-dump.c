@@ -98,34 +98,37 @@ static gboolean choose(GPtrArray *chosen, GPtrArray *objects, const Kind *kind,
 static gboolean add_distances(HostmemFdt *fdt, const HmFdtDump *dump,
                               GError **error)
 {
-    for (guint i = 0; i < dump->distances->len; i++) {
-        const HmFdtDistance *distance =
-            &g_array_index(dump->distances, HmFdtDistance, i);
+    const HmFdtDistance *distances =
+        (const HmFdtDistance *)(gpointer)dump->distances->data;
+    guint n = dump->distances->len;
+    guint bad = 0;
 
-        if (!hostmem_fdt_set_distance(fdt, distance->src, distance->dst,
-                                      distance->val, error)) {
-            g_prefix_error(error, "distances[%u]: ", i);
-            return FALSE;
-        }
+    if (!n || hm_fdt_set_distances(fdt, distances, n, &bad, error)) {
+        return TRUE;
     }
-    return TRUE;
+    g_prefix_error(error, "distances[%u]: ", bad);
+    return FALSE;
 }
 
 static gboolean add_transports(HostmemFdt *fdt, const HmFdtDump *dump,
                                GError **error)
 {
-    for (guint i = 0; i < dump->transports->len; i++) {
+    guint n = dump->transports->len;
+    g_autofree HmFdtRegisters *new = g_new(HmFdtRegisters, n);
+    guint bad = 0;
+
+    for (guint i = 0; i < n; i++) {
         const HmFdtTransport *transport =
             &g_array_index(dump->transports, HmFdtTransport, i);
 
-        if (!hostmem_fdt_add_virtio_mmio(fdt, transport->addr, transport->size,
-                                         transport->interrupt,
-                                         transport->n_cells, error)) {
-            g_prefix_error(error, "virtio-mmio[%u]: ", i);
-            return FALSE;
-        }
+        new[i] = (HmFdtRegisters){transport->addr, transport->size,
+                                  transport->interrupt, transport->n_cells};
     }
-    return TRUE;
+    if (!n || hm_fdt_add_transports(fdt, new, n, &bad, error)) {
+        return TRUE;
+    }
+    g_prefix_error(error, "virtio-mmio[%u]: ", bad);
+    return FALSE;
 }
 
 /* The whole */

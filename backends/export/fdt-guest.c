@@ -61,12 +61,12 @@ static GArray *list_places(GPtrArray *objects, guint64 base)
     return places;
 }
 
-static int highest_first(gconstpointer a, gconstpointer b)
+static int lowest_first(gconstpointer a, gconstpointer b)
 {
     guint64 first = ((const Place *)a)->memory.base;
     guint64 second = ((const Place *)b)->memory.base;
 
-    return (first < second) - (first > second);
+    return (first > second) - (first < second);
 }
 
 /* What is added comes before what is there, and firmware such as U-Boot takes
@@ -75,43 +75,66 @@ static gboolean add_backends(HostmemFdt *self, GPtrArray *objects, guint64 base,
                              GError **error)
 {
     g_autoptr(GArray) places = list_places(objects, base);
+    g_autofree HostmemFdtMemory *memories =
+        g_new(HostmemFdtMemory, places->len);
+    guint bad = 0;
 
-    g_array_sort(places, highest_first);
+    g_array_sort(places, lowest_first);
     for (guint i = 0; i < places->len; i++) {
-        const Place *place = &g_array_index(places, Place, i);
-
-        if (!hostmem_fdt_add_memory(self, &place->memory, error)) {
-            return blame(HOSTMEM_OBJECT(place->backend), error);
-        }
+        memories[i] = g_array_index(places, Place, i).memory;
     }
-    return TRUE;
+    return !places->len ||
+           hm_fdt_add_memories(self, memories, places->len, &bad, error) ||
+           blame(HOSTMEM_OBJECT(g_array_index(places, Place, bad).backend),
+                 error);
 }
 
-static gboolean add_device(HostmemFdt *self, HostmemVirtioMem *device,
-                           gboolean reserve, GError **error)
+/* (transfer full) (element-type HostmemVirtioMem) */
+static GPtrArray *list_devices(GPtrArray *objects)
 {
-    HmRange region = {hostmem_virtio_mem_get_address(device),
-                      hostmem_virtio_mem_get_region_size(device)};
+    GPtrArray *devices = g_ptr_array_new();
 
-    return (hm_fdt_check_no_memory(self, "the region", &region, error) &&
-            (!reserve ||
-             hostmem_fdt_add_reserved(self, REGION_NAME, region.offset,
-                                      region.length, error))) ||
-           blame(HOSTMEM_OBJECT(device), error);
+    for (guint i = 0; i < objects->len; i++) {
+        if (HOSTMEM_IS_VIRTIO_MEM(g_ptr_array_index(objects, i))) {
+            g_ptr_array_add(devices, g_ptr_array_index(objects, i));
+        }
+    }
+    return devices;
+}
+
+/* Whether each region is apart from memory, and from the others. */
+static gboolean check_regions(HostmemFdt *self, const HmRange *regions, guint n,
+                              guint *bad, GError **error)
+{
+    static const HmFdtKind kind = {"the region", "", "another region"};
+    g_autoptr(GArray) claims = hm_fdt_claims_new();
+
+    for (guint i = 0; i < n; i++) {
+        HmFdtClaim claim = {regions[i], HM_FDT_NEW, i};
+        g_array_append_val(claims, claim);
+    }
+    return hm_fdt_claim_memory(self, claims, error) &&
+           hm_fdt_check_claims(self, claims, &kind, bad, error);
 }
 
 static gboolean add_devices(HostmemFdt *self, GPtrArray *objects,
                             gboolean reserve, GError **error)
 {
-    for (guint i = 0; i < objects->len; i++) {
-        gpointer object = g_ptr_array_index(objects, i);
+    g_autoptr(GPtrArray) devices = list_devices(objects);
+    g_autofree HmRange *regions = g_new(HmRange, devices->len);
+    guint bad = 0;
 
-        if (HOSTMEM_IS_VIRTIO_MEM(object) &&
-            !add_device(self, object, reserve, error)) {
-            return FALSE;
-        }
+    for (guint i = 0; i < devices->len; i++) {
+        HostmemVirtioMem *device = g_ptr_array_index(devices, i);
+
+        regions[i] = (HmRange){hostmem_virtio_mem_get_address(device),
+                               hostmem_virtio_mem_get_region_size(device)};
     }
-    return TRUE;
+    return !devices->len ||
+           (check_regions(self, regions, devices->len, &bad, error) &&
+            (!reserve || hm_fdt_add_reservations(self, REGION_NAME, regions,
+                                                 devices->len, &bad, error))) ||
+           blame(g_ptr_array_index(devices, bad), error);
 }
 
 gboolean hostmem_fdt_add_objects(HostmemFdt *self, GPtrArray *objects,

@@ -147,83 +147,92 @@ GArray *hostmem_fdt_list_memory(HostmemFdt *self, GError **error)
 
 /* Adding */
 
-typedef struct {
-    const HmFdtCells *cells;
-    const char *name;
-    HmRange range;
-    gint64 numa_node;
-} Addition;
+static const HmFdtKind kind = {"memory", "/", "memory"};
 
-static int add_memory_node(void *blob, gconstpointer data)
-{
-    const Addition *new = data;
-    int node = fdt_add_subnode(blob, 0, new->name);
-    int err = node < 0 ? node : 0;
-
-    if (!err && new->numa_node != HOSTMEM_FDT_NO_NODE) {
-        err = fdt_setprop_u32(blob, node, NUMA_PROPERTY,
-                              (guint32) new->numa_node);
-    }
-    if (!err) {
-        err = hm_fdt_append_reg(blob, node, new->cells, new->range.offset,
-                                new->range.length);
-    }
-    return err ? err : fdt_setprop_string(blob, node, "device_type", "memory");
-}
-
-gboolean hm_fdt_check_no_memory(HostmemFdt *self, const char *what,
-                                const HmRange *range, GError **error)
+gboolean hm_fdt_claim_memory(HostmemFdt *self, GArray *claims, GError **error)
 {
     g_autoptr(GArray) all = find_memory(self, error);
-    HmRange common;
 
     for (guint i = 0; all && i < all->len; i++) {
         const Found *found = &g_array_index(all, Found, i);
+        HmFdtClaim claim = {found->range, found->node, 0};
 
-        if (hm_range_intersect(&found->range, range, &common)) {
-            g_autofree char *path = hm_fdt_path(self->blob, found->node);
-            g_autofree char *quoted = hm_error_quote(path);
-            return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                                "device tree: %s of 0x%" G_GINT64_MODIFIER
-                                "x bytes at 0x%" G_GINT64_MODIFIER
-                                "x overlaps %s at 0x%" G_GINT64_MODIFIER "x",
-                                what, range->length, range->offset, quoted,
-                                common.offset);
-        }
+        g_array_append_val(claims, claim);
     }
     return all != NULL;
 }
 
-static gboolean check_name(HostmemFdt *self, const char *name, GError **error)
+typedef struct {
+    const HmFdtCells *cells;
+    const HostmemFdtMemory *memories;
+    guint n;
+} Addition;
+
+static int write_memory(void *draft, const HmFdtCells *cells,
+                        const HostmemFdtMemory *memory)
 {
-    if (fdt_subnode_offset(self->blob, 0, name) < 0) {
-        return TRUE;
+    char name[NODE_NAME_SIZE];
+    HmRange range = {memory->base, memory->size};
+    guint32 numa_node = (guint32)memory->node;
+    int err;
+
+    g_snprintf(name, sizeof(name), "memory@%" G_GINT64_MODIFIER "x",
+               memory->base);
+    err = fdt_begin_node(draft, name);
+    if (!err) {
+        err = fdt_property_string(draft, "device_type", "memory");
     }
-    return hm_set_error(
-        error, HOSTMEM_ERROR_EXISTS,
-        "device tree: there is a node /%s, which is disabled or "
-        "no memory",
-        name);
+    if (!err) {
+        err = hm_fdt_write_reg(draft, cells, &range);
+    }
+    if (!err && memory->node != HOSTMEM_FDT_NO_NODE) {
+        err = hm_fdt_write_cells(draft, NUMA_PROPERTY, &numa_node, 1);
+    }
+    return err ? err : fdt_end_node(draft);
+}
+
+static int write_memories(void *draft, gconstpointer data)
+{
+    const Addition *new = data;
+    int err = 0;
+
+    for (guint i = 0; !err && i < new->n; i++) {
+        err = write_memory(draft, new->cells, &new->memories[i]);
+    }
+    return err;
+}
+
+gboolean hm_fdt_add_memories(HostmemFdt *self, const HostmemFdtMemory *memories,
+                             guint n, guint *bad, GError **error)
+{
+    g_autoptr(GArray) claims = hm_fdt_claims_new();
+    Addition new = {&self->cells, memories, n};
+
+    *bad = 0;
+    if (!hm_fdt_claim_memory(self, claims, error)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < n; i++) {
+        *bad = i;
+        if (!hm_fdt_claim_new(self, claims, &kind, i, memories[i].base,
+                              memories[i].size, error)) {
+            return FALSE;
+        }
+    }
+    return hm_fdt_check_claims(self, claims, &kind, bad, error) &&
+           hm_fdt_check_names(self, claims, &kind, 0, bad, error) &&
+           hm_fdt_insert(self, 0, write_memories, &new, error);
 }
 
 gboolean hostmem_fdt_add_memory(HostmemFdt *self,
                                 const HostmemFdtMemory *memory, GError **error)
 {
-    char name[NODE_NAME_SIZE];
-    Addition new = {&self->cells, name, {0, 0}, memory->node};
+    guint bad;
 
     g_return_val_if_fail(memory->node >= HOSTMEM_FDT_NO_NODE &&
                              memory->node <= G_MAXUINT32,
                          FALSE);
-    if (!hm_fdt_check_range(self, "memory", memory->base, memory->size,
-                            &new.range, error) ||
-        !hm_fdt_check_no_memory(self, "memory", &new.range, error)) {
-        return FALSE;
-    }
-    g_snprintf(name, sizeof(name), "memory@%" G_GINT64_MODIFIER "x",
-               memory->base);
-    return check_name(self, name, error) &&
-           hm_fdt_change(self, add_memory_node, &new, error);
+    return hm_fdt_add_memories(self, memory, 1, &bad, error);
 }
 
 /* Removing */
@@ -280,5 +289,5 @@ static int remove_memory_nodes(void *blob, G_GNUC_UNUSED gconstpointer data)
 
 gboolean hostmem_fdt_remove_memory(HostmemFdt *self, GError **error)
 {
-    return hm_fdt_change(self, remove_memory_nodes, NULL, error);
+    return hm_fdt_change(self, 0, remove_memory_nodes, NULL, error);
 }

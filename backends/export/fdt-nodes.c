@@ -7,7 +7,6 @@
 #define DISTANCE_NAME     "distance-map"
 #define DISTANCE_PROPERTY "distance-matrix"
 #define DISTANCE_TYPE     "numa-distance-map-v1"
-#define TRANSPORT_TYPE    "virtio,mmio"
 
 #define NODE_NAME_SIZE    64
 #define MAX_NAME          31 /* of a node, without its address */
@@ -16,72 +15,56 @@
 
 typedef struct {
     const HmFdtCells *cells;
+    gboolean whole; /* /reserved-memory is new as well */
     const char *name;
-    HmRange range;
-} Reservation;
+    const HmRange *ranges;
+    guint n;
+} Reservations;
 
-static int make_reserved(void *blob, const HmFdtCells *cells)
+static int write_reservation(void *draft, const Reservations *new, guint i)
 {
-    int node = fdt_add_subnode(blob, 0, RESERVED_NAME);
-    int err = node < 0 ? node : 0;
+    char name[NODE_NAME_SIZE];
+    int err;
+
+    g_snprintf(name, sizeof(name), "%s@%" G_GINT64_MODIFIER "x", new->name,
+               new->ranges[i].offset);
+    err = fdt_begin_node(draft, name);
+    if (!err) {
+        err = hm_fdt_write_reg(draft, new->cells, &new->ranges[i]);
+    }
+    return err ? err : fdt_end_node(draft);
+}
+
+static int begin_reserved(void *draft, const HmFdtCells *cells)
+{
+    const guint32 address = (guint32)cells->address;
+    const guint32 size = (guint32)cells->size;
+    int err = fdt_begin_node(draft, RESERVED_NAME);
 
     if (!err) {
-        err = fdt_setprop_empty(blob, node, "ranges");
+        err = hm_fdt_write_cells(draft, "#address-cells", &address, 1);
     }
     if (!err) {
-        err = fdt_setprop_u32(blob, node, "#size-cells", cells->size);
+        err = hm_fdt_write_cells(draft, "#size-cells", &size, 1);
     }
-    if (!err) {
-        err = fdt_setprop_u32(blob, node, "#address-cells", cells->address);
-    }
-    return err ? err : node;
+    return err ? err : fdt_property(draft, "ranges", NULL, 0);
 }
 
-static int add_reserved_node(void *blob, gconstpointer data)
+/* A HmFdtWrite */
+static int write_reservations(void *draft, gconstpointer data)
 {
-    const Reservation *new = data;
-    int parent = fdt_subnode_offset(blob, 0, RESERVED_NAME);
-    int node;
+    const Reservations *new = data;
+    int err = new->whole ? begin_reserved(draft, new->cells) : 0;
 
-    if (parent == -FDT_ERR_NOTFOUND) {
-        parent = make_reserved(blob, new->cells);
+    for (guint i = 0; !err && i < new->n; i++) {
+        err = write_reservation(draft, new, i);
     }
-    node = parent < 0 ? parent : fdt_add_subnode(blob, parent, new->name);
-    return node < 0 ? node
-                    : hm_fdt_append_reg(blob, node, new->cells,
-                                        new->range.offset, new->range.length);
+    return err || !new->whole ? err : fdt_end_node(draft);
 }
 
-static gboolean set_taken(GError **error, const void *blob, int node,
-                          guint64 at)
-{
-    g_autofree char *path = hm_fdt_path(blob, node);
-    g_autofree char *quoted = hm_error_quote(path);
-
-    return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                        "device tree: %s has the addresses from "
-                        "0x%" G_GINT64_MODIFIER "x on already",
-                        quoted, at);
-}
-
-/* Whether no range of "reg" is in @range. */
-static gboolean check_apart(const void *blob, int node, const HmFdtCells *cells,
-                            const HmRange *range, GError **error)
-{
-    g_autoptr(GArray) ranges = hm_fdt_read_reg(blob, node, cells, error);
-    HmRange common;
-
-    for (guint i = 0; ranges && i < ranges->len; i++) {
-        if (hm_range_intersect(&g_array_index(ranges, HmRange, i), range,
-                               &common)) {
-            return set_taken(error, blob, node, common.offset);
-        }
-    }
-    return ranges != NULL;
-}
-
-static gboolean check_reserved(HostmemFdt *self, int parent,
-                               const HmRange *range, GError **error)
+/* What /reserved-memory has, and that its children are like the root's. */
+static gboolean claim_reserved(HostmemFdt *self, GArray *claims, int parent,
+                               GError **error)
 {
     HmFdtCells cells;
     int node;
@@ -99,7 +82,7 @@ static gboolean check_reserved(HostmemFdt *self, int parent,
     fdt_for_each_subnode(node, self->blob, parent)
     {
         if (fdt_getprop(self->blob, node, "reg", NULL) &&
-            !check_apart(self->blob, node, &cells, range, error)) {
+            !hm_fdt_claim_node(self, claims, node, &cells, error)) {
             return FALSE;
         }
     }
@@ -121,33 +104,48 @@ static gboolean is_node_name(const char *name)
     return TRUE;
 }
 
+static gboolean check_node_name(const char *name, GError **error)
+{
+    g_autofree char *quoted = hm_error_quote(name);
+
+    return is_node_name(name) ||
+           hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "device tree: %s cannot be the name of a node", quoted);
+}
+
+gboolean hm_fdt_add_reservations(HostmemFdt *self, const char *name,
+                                 const HmRange *ranges, guint n, guint *bad,
+                                 GError **error)
+{
+    const HmFdtKind kind = {"reserved memory", "/" RESERVED_NAME "/", name};
+    g_autoptr(GArray) claims = hm_fdt_claims_new();
+    int parent = fdt_subnode_offset(self->blob, 0, RESERVED_NAME);
+    Reservations new = {&self->cells, parent < 0, name, ranges, n};
+
+    *bad = 0;
+    if (!check_node_name(name, error) ||
+        (parent >= 0 && !claim_reserved(self, claims, parent, error))) {
+        return FALSE;
+    }
+    for (guint i = 0; i < n; i++) {
+        *bad = i;
+        if (!hm_fdt_claim_new(self, claims, &kind, i, ranges[i].offset,
+                              ranges[i].length, error)) {
+            return FALSE;
+        }
+    }
+    return hm_fdt_check_claims(self, claims, &kind, bad, error) &&
+           hm_fdt_check_names(self, claims, &kind, parent, bad, error) &&
+           hm_fdt_insert(self, MAX(parent, 0), write_reservations, &new, error);
+}
+
 gboolean hostmem_fdt_add_reserved(HostmemFdt *self, const char *name,
                                   guint64 base, guint64 size, GError **error)
 {
-    int parent = fdt_subnode_offset(self->blob, 0, RESERVED_NAME);
-    char full_name[NODE_NAME_SIZE];
-    Reservation new = {&self->cells, full_name, {0, 0}};
+    HmRange range = {base, size};
+    guint bad;
 
-    if (!is_node_name(name)) {
-        g_autofree char *quoted = hm_error_quote(name);
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "device tree: %s cannot be the name of a node",
-                            quoted);
-    }
-    if (!hm_fdt_check_range(self, "reserved memory", base, size, &new.range,
-                            error) ||
-        (parent >= 0 && !check_reserved(self, parent, &new.range, error))) {
-        return FALSE;
-    }
-    g_snprintf(full_name, sizeof(full_name), "%s@%" G_GINT64_MODIFIER "x", name,
-               base);
-    if (parent >= 0 && fdt_subnode_offset(self->blob, parent, full_name) >= 0) {
-        return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                            "device tree: there is a node /" RESERVED_NAME
-                            "/%s already",
-                            full_name);
-    }
-    return hm_fdt_change(self, add_reserved_node, &new, error);
+    return hm_fdt_add_reservations(self, name, &range, 1, &bad, error);
 }
 
 /* /distance-map */
@@ -158,7 +156,7 @@ typedef struct {
     fdt32_t distance;
 } DistanceEntry;
 
-/* The entries of a blob, and one that is changed or added. */
+/* The entries of a blob, and those that are changed or added. */
 typedef struct {
     DistanceEntry *entries;
     guint n;
@@ -204,17 +202,51 @@ static gboolean read_distances(HostmemFdt *self, GArray *entries,
     return TRUE;
 }
 
-static void put_distance(GArray *entries, const DistanceEntry *new)
+static gint64 key_of(const DistanceEntry *entry)
 {
-    for (guint i = 0; i < entries->len; i++) {
-        DistanceEntry *entry = &g_array_index(entries, DistanceEntry, i);
+    return (gint64)((guint64)entry->from << 32 | entry->to);
+}
 
-        if (entry->from == new->from && entry->to == new->to) {
-            entry->distance = new->distance;
-            return;
-        }
+/* Where the entries are; of two for the same way the first counts. */
+static void note_entry(GHashTable *places, GArray *entries, guint i)
+{
+    gint64 key = key_of(&g_array_index(entries, DistanceEntry, i));
+
+    if (!g_hash_table_contains(places, &key)) {
+        g_hash_table_insert(places, g_memdup2(&key, sizeof(key)),
+                            GUINT_TO_POINTER(i));
+    }
+}
+
+static void put_distance(GHashTable *places, GArray *entries,
+                         const DistanceEntry *new)
+{
+    gint64 key = key_of(new);
+    gpointer place;
+
+    if (g_hash_table_lookup_extended(places, &key, NULL, &place)) {
+        g_array_index(entries, DistanceEntry, GPOINTER_TO_UINT(place)) = *new;
+        return;
     }
     g_array_append_val(entries, *new);
+    note_entry(places, entries, entries->len - 1);
+}
+
+static void put_distances(GArray *entries, const HmFdtDistance *distances,
+                          guint n)
+{
+    g_autoptr(GHashTable) places =
+        g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+
+    for (guint i = 0; i < entries->len; i++) {
+        note_entry(places, entries, i);
+    }
+    for (guint i = 0; i < n; i++) {
+        DistanceEntry entry = {cpu_to_fdt32(distances[i].src),
+                               cpu_to_fdt32(distances[i].dst),
+                               cpu_to_fdt32(distances[i].val)};
+        put_distance(places, entries, &entry);
+    }
 }
 
 static gboolean check_distance(guint32 from, guint32 to, guint32 distance,
@@ -235,129 +267,34 @@ static gboolean check_distance(guint32 from, guint32 to, guint32 distance,
                         HOSTMEM_FDT_MAX_DISTANCE);
 }
 
-gboolean hostmem_fdt_set_distance(HostmemFdt *self, guint32 from, guint32 to,
-                                  guint32 distance, GError **error)
+gboolean hm_fdt_set_distances(HostmemFdt *self, const HmFdtDistance *distances,
+                              guint n, guint *bad, GError **error)
 {
     g_autoptr(GArray) entries =
         g_array_new(FALSE, FALSE, sizeof(DistanceEntry));
-    DistanceEntry new = {cpu_to_fdt32(from), cpu_to_fdt32(to),
-                         cpu_to_fdt32(distance)};
 
-    if (!check_distance(from, to, distance, error) ||
-        !read_distances(self, entries, error)) {
+    *bad = 0;
+    if (!read_distances(self, entries, error)) {
         return FALSE;
     }
-    put_distance(entries, &new);
-    DistanceMap map = {(DistanceEntry *)entries->data, entries->len};
-    return hm_fdt_change(self, write_distances, &map, error);
-}
-
-/* virtio_mmio */
-
-typedef struct {
-    const HmFdtCells *cells;
-    const char *name;
-    HmRange range;
-    const guint32 *interrupt;
-    guint n_cells;
-} Transport;
-
-static int append_interrupt(void *blob, int node, const Transport *new)
-{
-    int err = 0;
-
-    for (guint i = 0; !err && i < new->n_cells; i++) {
-        err = fdt_appendprop_u32(blob, node, "interrupts", new->interrupt[i]);
-    }
-    return err;
-}
-
-static int add_transport(void *blob, gconstpointer data)
-{
-    const Transport *new = data;
-    int node = fdt_add_subnode(blob, 0, new->name);
-    int err = node < 0 ? node : fdt_setprop_empty(blob, node, "dma-coherent");
-
-    if (!err) {
-        err = append_interrupt(blob, node, new);
-    }
-    if (!err) {
-        err = hm_fdt_append_reg(blob, node, new->cells, new->range.offset,
-                                new->range.length);
-    }
-    return err ? err
-               : fdt_setprop_string(blob, node, "compatible", TRANSPORT_TYPE);
-}
-
-/* Cells of an interrupt for children of the root; 0 without a controller. */
-static guint interrupt_cells(const void *blob)
-{
-    int length;
-    const fdt32_t *value = fdt_getprop(blob, 0, "interrupt-parent", &length);
-    int controller = value && length == sizeof(*value)
-                         ? fdt_node_offset_by_phandle(blob, fdt32_ld(value))
-                         : -FDT_ERR_NOTFOUND;
-
-    if (controller < 0) {
-        return 0;
-    }
-    value = fdt_getprop(blob, controller, "#interrupt-cells", &length);
-    return value && length == sizeof(*value) ? fdt32_ld(value) : 0;
-}
-
-static gboolean check_interrupt(HostmemFdt *self, guint n_cells, GError **error)
-{
-    guint wanted = n_cells ? interrupt_cells(self->blob) : 0;
-
-    if (n_cells && !wanted) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "device tree: the root has no interrupt-parent "
-                            "that an interrupt could go to");
-    }
-    if (n_cells != wanted) {
-        return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                            "device tree: an interrupt of %u cells was given, "
-                            "and those of the root's interrupt-parent have %u",
-                            n_cells, wanted);
-    }
-    return TRUE;
-}
-
-/* Whether no other transport of the root has the registers. */
-static gboolean check_registers(HostmemFdt *self, const HmRange *range,
-                                GError **error)
-{
-    int node;
-
-    fdt_for_each_subnode(node, self->blob, 0)
-    {
-        if (!fdt_node_check_compatible(self->blob, node, TRANSPORT_TYPE) &&
-            !check_apart(self->blob, node, &self->cells, range, error)) {
+    for (guint i = 0; i < n; i++) {
+        *bad = i;
+        if (!check_distance(distances[i].src, distances[i].dst,
+                            distances[i].val, error)) {
             return FALSE;
         }
     }
-    return TRUE;
+    put_distances(entries, distances, n);
+    DistanceMap map = {(DistanceEntry *)(gpointer)entries->data, entries->len};
+    return hm_fdt_change(self, map.n * sizeof(*map.entries), write_distances,
+                         &map, error);
 }
 
-gboolean hostmem_fdt_add_virtio_mmio(HostmemFdt *self, guint64 base,
-                                     guint64 size, const guint32 *interrupt,
-                                     guint n_cells, GError **error)
+gboolean hostmem_fdt_set_distance(HostmemFdt *self, guint32 from, guint32 to,
+                                  guint32 distance, GError **error)
 {
-    char name[NODE_NAME_SIZE];
-    Transport new = {&self->cells, name, {0, 0}, interrupt, n_cells};
+    const HmFdtDistance new = {from, to, distance};
+    guint bad;
 
-    g_return_val_if_fail(interrupt || !n_cells, FALSE);
-    if (!hm_fdt_check_range(self, "virtio_mmio", base, size, &new.range,
-                            error) ||
-        !hm_fdt_check_no_memory(self, "virtio_mmio", &new.range, error) ||
-        !check_registers(self, &new.range, error) ||
-        !check_interrupt(self, n_cells, error)) {
-        return FALSE;
-    }
-    g_snprintf(name, sizeof(name), "virtio_mmio@%" G_GINT64_MODIFIER "x", base);
-    if (fdt_subnode_offset(self->blob, 0, name) >= 0) {
-        return hm_set_error(error, HOSTMEM_ERROR_EXISTS,
-                            "device tree: there is a node /%s already", name);
-    }
-    return hm_fdt_change(self, add_transport, &new, error);
+    return hm_fdt_set_distances(self, &new, 1, &bad, error);
 }

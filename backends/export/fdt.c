@@ -11,6 +11,9 @@
  * with some room at its end; when that is not enough, the copy is thrown away
  * and the change made again in a larger one; when all is well, the copy takes
  * the place of the tree.  A failure therefore leaves the tree as it was.
+ *
+ * New nodes are put in by fdt-insert.c, all of one kind at once: a tree may
+ * have 16 MiB and get a thousand of them.
  */
 
 #define FIRST_ROOM  1024u /* bytes */
@@ -135,25 +138,11 @@ gboolean hm_fdt_check_range(HostmemFdt *self, const char *what, guint64 base,
     return TRUE;
 }
 
-static int append_cells(void *blob, int node, int cells, guint64 value)
-{
-    return cells == 2 ? fdt_appendprop_u64(blob, node, "reg", value)
-                      : fdt_appendprop_u32(blob, node, "reg", (guint32)value);
-}
-
-int hm_fdt_append_reg(void *blob, int node, const HmFdtCells *cells,
-                      guint64 base, guint64 size)
-{
-    int err = append_cells(blob, node, cells->address, base);
-
-    return err ? err : append_cells(blob, node, cells->size, size);
-}
-
 /* (transfer full) (nullable): the tree and @room bytes behind it, changed. */
-static guint8 *change_copy(const guint8 *blob, guint room, HmFdtChange change,
+static guint8 *change_copy(const guint8 *blob, gsize room, HmFdtChange change,
                            gconstpointer data, int *err)
 {
-    gsize size = (gsize)fdt_totalsize(blob) + room;
+    gsize size = fdt_totalsize(blob) + room;
     g_autofree guint8 *copy = g_malloc(size);
 
     *err = fdt_open_into(blob, copy, (int)size);
@@ -163,13 +152,20 @@ static guint8 *change_copy(const guint8 *blob, guint room, HmFdtChange change,
     return *err ? NULL : g_steal_pointer(&copy);
 }
 
-gboolean hm_fdt_change(HostmemFdt *self, HmFdtChange change, gconstpointer data,
-                       GError **error)
+gboolean hm_fdt_refuse_size(GError **error)
 {
-    guint room = FIRST_ROOM;
+    return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
+                        "device tree: it would have more than %u MiB",
+                        HM_FDT_MAX_SIZE >> 20);
+}
+
+gboolean hm_fdt_change(HostmemFdt *self, gsize room, HmFdtChange change,
+                       gconstpointer data, GError **error)
+{
     guint8 *copy;
     int err;
 
+    room += FIRST_ROOM;
     while (!(copy = change_copy(self->blob, room, change, data, &err)) &&
            err == -FDT_ERR_NOSPACE && room < HM_FDT_MAX_SIZE) {
         room *= 2;
@@ -183,9 +179,7 @@ gboolean hm_fdt_change(HostmemFdt *self, HmFdtChange change, gconstpointer data,
     }
     if (!copy || fdt_totalsize(copy) > HM_FDT_MAX_SIZE) {
         g_free(copy);
-        return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
-                            "device tree: it would have more than %u MiB",
-                            HM_FDT_MAX_SIZE >> 20);
+        return hm_fdt_refuse_size(error);
     }
     g_free(self->blob);
     self->blob = copy;
@@ -284,10 +278,35 @@ static gboolean read_total(const void *blob, gsize size, guint32 *total,
     return TRUE;
 }
 
+/* libfdt looks for the end of a name whenever it compares it. */
+static gboolean check_names(const guint8 *blob, GError **error)
+{
+    guint start = fdt_off_dt_strings(blob);
+    guint end = start + fdt_size_dt_strings(blob);
+
+    while (start < end) {
+        gsize left = MIN(end - start, HM_FDT_MAX_NAME + 1);
+        const guint8 *nul = memchr(blob + start, '\0', left);
+
+        if (!nul && left > HM_FDT_MAX_NAME) {
+            return hm_set_error(error, HOSTMEM_ERROR_LIMIT,
+                                "device tree: a name of more than %d bytes "
+                                "begins at byte %u",
+                                HM_FDT_MAX_NAME, start);
+        }
+        start = nul ? (guint)(nul - blob) + 1 : end;
+    }
+    return TRUE;
+}
+
 static gboolean check_structure(const void *blob, GError **error)
 {
-    int err = fdt_check_full(blob, fdt_totalsize(blob));
+    int err = fdt_check_header(blob);
 
+    if (!err && !check_names(blob, error)) {
+        return FALSE;
+    }
+    err = err ? err : fdt_check_full(blob, fdt_totalsize(blob));
     if (!err) {
         return check_depth(blob, error);
     }
@@ -302,6 +321,11 @@ static gboolean check_structure(const void *blob, GError **error)
                         byte_of(blob, find_flaw(blob)), fdt_strerror(err));
 }
 
+static int leave(G_GNUC_UNUSED void *blob, G_GNUC_UNUSED gconstpointer data)
+{
+    return 0;
+}
+
 HostmemFdt *hostmem_fdt_parse(const void *blob, gsize size, GError **error)
 {
     g_autoptr(HostmemFdt) self = g_new0(HostmemFdt, 1);
@@ -313,7 +337,8 @@ HostmemFdt *hostmem_fdt_parse(const void *blob, gsize size, GError **error)
     }
     self->blob = g_memdup2(blob, total); /* libfdt wants it aligned */
     if (!check_structure(self->blob, error) ||
-        !hm_fdt_get_cells(self->blob, 0, &self->cells, error)) {
+        !hm_fdt_get_cells(self->blob, 0, &self->cells, error) ||
+        !hm_fdt_change(self, 0, leave, NULL, error)) { /* puts it in order */
         return NULL;
     }
     return g_steal_pointer(&self);
@@ -333,7 +358,7 @@ HostmemFdt *hostmem_fdt_new(void)
     self->blob = g_malloc0(FIRST_ROOM);
     self->cells = (HmFdtCells){2, 2};
     fdt_create_empty_tree(self->blob, FIRST_ROOM);
-    hm_fdt_change(self, make_root, NULL, NULL);
+    hm_fdt_change(self, 0, make_root, NULL, NULL);
     return self;
 }
 

@@ -26,7 +26,8 @@ G_BEGIN_DECLS
  * A backend becomes memory@ADDRESS, the lowest one first in the tree.  One
  * without "guest-addr" begins where the one before it in @objects ends.  A
  * backend that a device of @objects has is left out: the guest learns of that
- * memory from the device, whose region must be apart from all memory.
+ * memory from the device, whose region must be apart from all memory and from
+ * those of other devices.
  *
  * Returns: FALSE with the errors of hostmem_fdt_add_memory() and
  * hostmem_fdt_add_reserved(), the object named before them; the tree is as it

@@ -27,7 +27,8 @@ HostmemFdt *hostmem_fdt_new(void);
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID (malformed, of
  * a version before 16, or cells of the root that are neither 1 nor 2) or
- * %HOSTMEM_ERROR_LIMIT (larger than 16 MiB, or deeper than 64 nodes)
+ * %HOSTMEM_ERROR_LIMIT (larger than 16 MiB, deeper than 64 nodes, or names of
+ * properties of more than 255 bytes)
  */
 HostmemFdt *hostmem_fdt_parse(const void *blob, gsize size, GError **error);
 

@@ -96,6 +96,31 @@ static void change(HostmemFdt *fdt)
     check_changed(fdt, fourth, ok, &error);
 }
 
+/* Several at once are as one after the other. */
+static void change_many(HostmemFdt *fdt)
+{
+    static const HostmemFdtMemory memories[] = {{1 << 20, 4096, -1},
+                                                {2 << 20, 4096, 1}};
+    static const HmFdtRegisters transports[] = {{0x1000, 512, NULL, 0},
+                                                {0x2000, 512, NULL, 0}};
+    static const HmFdtDistance distances[] = {{1, 0, 30}, {0, 1, 40}};
+    g_autoptr(GBytes) before = hostmem_fdt_to_bytes(fdt);
+    g_autoptr(GError) error = NULL;
+    guint bad = 0;
+    gboolean ok = hm_fdt_add_memories(fdt, memories, 2, &bad, &error);
+    check_changed(fdt, before, ok, &error);
+    g_assert_cmpuint(bad, <, 2);
+
+    g_autoptr(GBytes) second = hostmem_fdt_to_bytes(fdt);
+    ok = hm_fdt_add_transports(fdt, transports, 2, &bad, &error);
+    check_changed(fdt, second, ok, &error);
+    g_assert_cmpuint(bad, <, 2);
+
+    g_autoptr(GBytes) third = hostmem_fdt_to_bytes(fdt);
+    ok = hm_fdt_set_distances(fdt, distances, 2, &bad, &error);
+    check_changed(fdt, third, ok, &error);
+}
+
 static void remove_all(HostmemFdt *fdt)
 {
     g_autoptr(GBytes) before = hostmem_fdt_to_bytes(fdt);
@@ -119,6 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_lines(fdt, "file=x,prealloc=on");
         make_lines(fdt, "file=x,per=numa-node,id=vm");
         change(fdt);
+        change_many(fdt);
         list(fdt);
         remove_all(fdt);
     }

@@ -3,6 +3,7 @@
 #include <hostmem/fdt-guest.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "fdt-test.h"
 #include "object-test.h"
 #include "virtio-mem-test.h"
@@ -93,6 +94,29 @@ static void write_tree(void)
     hm_test_tree_add_memory(&tree, "memory@40000000", 0, 0x40000000,
                             0x40000000);
     write_file("in", tree.blob, HM_TEST_BLOB_SIZE);
+}
+
+/* A tree in "in", most of which is one property. */
+static void write_large_tree(gsize size)
+{
+    g_autofree guint8 *blob = g_malloc0(size + HM_TEST_BLOB_SIZE);
+    g_autofree guint8 *value = g_malloc0(size);
+
+    g_assert_cmpint(
+        fdt_create_empty_tree(blob, (int)(size + HM_TEST_BLOB_SIZE)), ==, 0);
+    g_assert_cmpint(fdt_setprop(blob, 0, "large", value, (int)size), ==, 0);
+    g_assert_cmpint(fdt_setprop_u32(blob, 0, "#address-cells", 2), ==, 0);
+    g_assert_cmpint(fdt_setprop_u32(blob, 0, "#size-cells", 2), ==, 0);
+    write_file("in", blob, fdt_totalsize(blob));
+}
+
+/* Microseconds of CPU that a dump takes; others may be running. */
+static gint64 time_dump(GPtrArray *objects, const char *options)
+{
+    clock_t start = clock();
+
+    hostmem_fdt_free(dump_works(objects, options));
+    return (gint64)(clock() - start) * G_USEC_PER_SEC / CLOCKS_PER_SEC;
 }
 
 static void test_backends_lie_one_behind_the_other(void)
@@ -187,8 +211,8 @@ static void test_backends_may_not_overlap(void)
              "memory-backend-ram,id=m1,size=1M,guest-addr=0x7ff00000", NULL);
 
     dump_fails(objects, "@out", HOSTMEM_ERROR_EXISTS,
-               "memory-backend-ram 'm0': device tree: memory of 0x40000000 "
-               "bytes at 0x40000000 overlaps '/memory@7ff00000' at 0x7ff00000");
+               "memory-backend-ram 'm1': device tree: memory of 0x100000 "
+               "bytes at 0x7ff00000 overlaps '/memory@40000000' at 0x7ff00000");
 }
 
 static void test_memdevs_choose_and_order(void)
@@ -282,6 +306,30 @@ static void test_distances_and_transports(void)
     HM_TEST_ASSERT_CELLS(fdt, "/virtio_mmio@2000", "reg", 0, 8192, 0, 4096);
 }
 
+/* One way of a thousand, a transport of two. */
+static void test_the_bad_one_of_many_is_named(void)
+{
+    g_autoptr(GPtrArray) objects =
+        make("memory-backend-ram,id=m0,size=1G", NULL);
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    for (guint i = 0; i < 1000; i++) {
+        g_string_append_printf(list, "{\"src\": 0, \"dst\": %u, \"val\": %u},",
+                               i + 1, i == 700 ? 9 : 20);
+    }
+    g_string_truncate(list, list->len - 1);
+    g_autofree char *distances = g_strdup_printf(
+        "{\"filename\": \"@out\", \"distances\": [%s]}", list->str);
+    dump_fails(objects, distances, HOSTMEM_ERROR_INVALID,
+               "distances[700]: device tree: the distance");
+    dump_fails(objects,
+               "{\"filename\": \"@out\", \"virtio-mmio\": [{\"addr\": 4096}, "
+               "{\"addr\": 8192}, {\"addr\": 4352}]}",
+               HOSTMEM_ERROR_EXISTS,
+               "virtio-mmio[2]: device tree: virtio_mmio of 0x200 bytes at "
+               "0x1100 overlaps '/virtio_mmio@1000' at 0x1100");
+}
+
 static void test_bad_elements_are_named(void)
 {
     static const struct {
@@ -331,6 +379,32 @@ static void test_bad_elements_are_named(void)
 
         g_assert_false(dump(objects, options, &error));
         g_assert_nonnull(strstr(error->message, wrong[i].part));
+    }
+}
+
+/* Each of them used to move all of the tree several times. */
+static void test_many_transports_into_a_large_tree(void)
+{
+    g_autoptr(GPtrArray) objects = g_ptr_array_new();
+    g_autoptr(GString) options =
+        g_string_new("{\"filename\": \"@out\", \"dtb\": \"@in\", "
+                     "\"virtio-mmio\": [{\"addr\": 0}");
+    gint64 once, all;
+
+    write_large_tree(12 << 20);
+    once = time_dump(objects, "{\"filename\": \"@out\", \"dtb\": \"@in\", "
+                              "\"virtio-mmio\": [{\"addr\": 0}]}");
+    for (guint i = 1; i < 1024; i++) {
+        g_string_append_printf(options, ", {\"addr\": %u}", i * 512);
+    }
+    g_string_append(options, "]}");
+    all = time_dump(objects, options->str);
+    g_assert_cmpint(all, <, 50 * once);
+
+    g_autoptr(HostmemFdt) fdt = load("out");
+    for (guint i = 0; i < 1024; i++) {
+        g_autofree char *path = g_strdup_printf("/virtio_mmio@%x", i * 512);
+        HM_TEST_ASSERT_CELLS(fdt, path, "reg", 0, i * 512, 0, 512);
     }
 }
 
@@ -442,7 +516,9 @@ static const HmTest tests[] = {
     TEST(a_trees_memory_is_in_the_way),
     TEST(a_file_may_be_changed_in_place),
     TEST(distances_and_transports),
+    TEST(the_bad_one_of_many_is_named),
     TEST(bad_elements_are_named),
+    TEST(many_transports_into_a_large_tree),
     TEST(bad_options_are_named),
     TEST(a_failure_leaves_the_tree),
     TEST(what_is_no_file_is_not_read),

@@ -69,6 +69,43 @@ static void test_memory_comes_back(void)
     HM_TEST_ASSERT_CELLS(fdt, "/memory@200000000", "numa-node-id", 1);
 }
 
+/* Names of properties that a tree has, in any of its strings, are used again.
+ */
+static void test_names_are_not_written_twice(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+    hm_test_tree_add_memory(&tree, "memory@0", 0, 0, 0x1000);
+    HM_TEST_SET_CELLS(&tree, "/", "their-numa-node-id", 1);
+    g_autoptr(HostmemFdt) fdt = hm_test_parse_tree(&tree);
+    g_autoptr(GBytes) before = hostmem_fdt_to_bytes(fdt);
+
+    add_memory(fdt, GIB, GIB, 1);
+    g_autoptr(GBytes) after = hostmem_fdt_to_bytes(fdt);
+    g_assert_cmpuint(fdt_size_dt_strings(g_bytes_get_data(after, NULL)), ==,
+                     fdt_size_dt_strings(g_bytes_get_data(before, NULL)));
+    HM_TEST_ASSERT_CELLS(fdt, "/memory@40000000", "numa-node-id", 1);
+    HM_TEST_ASSERT_CELLS(fdt, "/memory@40000000", "reg", 0, 0x40000000, 0,
+                         0x40000000);
+}
+
+static void test_new_nodes_come_first_in_any_tree(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+    int removed = hm_test_tree_add(&tree, "/", "removed");
+    g_assert_cmpint(fdt_nop_node(tree.blob, removed), ==, 0);
+    hm_test_tree_add(&tree, "/", "last");
+    HM_TEST_SET_CELLS(&tree, "/last", "reg", 7);
+    g_autoptr(HostmemFdt) fdt = hm_test_parse_tree(&tree);
+
+    add_memory(fdt, GIB, GIB, HOSTMEM_FDT_NO_NODE);
+    g_autoptr(GBytes) blob = hostmem_fdt_to_bytes(fdt);
+    const void *data = g_bytes_get_data(blob, NULL);
+    int node = fdt_first_subnode(data, 0);
+    g_assert_cmpstr(fdt_get_name(data, node, NULL), ==, "memory@40000000");
+    HM_TEST_ASSERT_CELLS(fdt, "/last", "reg", 7);
+    HM_TEST_ASSERT_CELLS(fdt, "/", "#size-cells", 2);
+}
+
 static void test_memory_takes_the_roots_cells(void)
 {
     g_auto(HmTestTree) tree = hm_test_tree_new(1, 1);
@@ -328,6 +365,37 @@ static void test_parse_refuses_strange_cells(void)
                 "of / must be");
 }
 
+/* QEMU writes a whole MiB, of which most is empty. */
+static void test_parse_drops_what_is_empty(void)
+{
+    g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+    g_autoptr(HostmemFdt) fdt = hm_test_parse_tree(&tree);
+    g_autoptr(GBytes) blob = hostmem_fdt_to_bytes(fdt);
+
+    fdt_pack(tree.blob);
+    g_assert_cmpuint(g_bytes_get_size(blob), ==, fdt_totalsize(tree.blob));
+}
+
+static void test_parse_refuses_a_long_name(void)
+{
+    for (guint length = 255; length <= 256; length++) {
+        g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
+        g_autofree char *name = g_strnfill(length, 'a');
+        g_autofree char *part = NULL;
+
+        g_assert_cmpint(fdt_setprop_u32(tree.blob, 0, name, 1), ==, 0);
+        if (length == 255) {
+            hostmem_fdt_free(hm_test_parse_tree(&tree));
+            continue;
+        }
+        part = g_strdup_printf("more than 255 bytes begins at byte %u",
+                               fdt_off_dt_strings(tree.blob) +
+                                   (guint)sizeof("#address-cells") +
+                                   (guint)sizeof("#size-cells"));
+        refuse_blob(tree.blob, HM_TEST_BLOB_SIZE, HOSTMEM_ERROR_LIMIT, part);
+    }
+}
+
 static void test_parse_takes_any_alignment(void)
 {
     g_auto(HmTestTree) tree = hm_test_tree_new(2, 2);
@@ -348,6 +416,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD(new_has_no_memory);
     ADD(memory_comes_back);
+    ADD(names_are_not_written_twice);
+    ADD(new_nodes_come_first_in_any_tree);
     ADD(memory_takes_the_roots_cells);
     ADD(memory_may_not_overlap);
     ADD(memory_may_not_be_empty_or_wrap);
@@ -369,6 +439,8 @@ int main(int argc, char **argv)
     ADD(parse_refuses_a_giant);
     ADD(parse_refuses_a_deep_tree);
     ADD(parse_refuses_strange_cells);
+    ADD(parse_drops_what_is_empty);
+    ADD(parse_refuses_a_long_name);
     ADD(parse_takes_any_alignment);
     return g_test_run();
 }
