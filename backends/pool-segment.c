@@ -6,8 +6,12 @@
  * had the time, or the room, to have that stored.  So it is noted in the file
  * itself, which outlives the process, before anybody can write to it: by the
  * sticky bit, which means nothing on a file.  It goes when the zeroes are
- * written.  A borrower that was made the owner of the file could take the bit
- * away, but not the ownership, which says the same.
+ * written.
+ *
+ * A borrower that was made the owner of the file can take the bit away, but not
+ * the ownership, which says the same.  When that is taken back the group has to
+ * say it until the bit is there again, as one call changes both owner and
+ * group: a process may be killed between any two.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -30,11 +34,33 @@ G_DEFINE_TYPE(HmPoolSegment, hm_pool_segment, HOSTMEM_TYPE_BACKEND)
 #define CLEAN_MODE 0600
 #define USED_MODE  (CLEAN_MODE | S_ISVTX)
 
+/* Of no file that is clean; where there are users at all, there is this one. */
+static gid_t used_group(void)
+{
+    return getegid() ? 0 : 1;
+}
+
+static int take_from_owner(int fd)
+{
+    struct stat st;
+    int ret = hm_os_stat(fd, &st);
+
+    return ret < 0 || st.st_uid == geteuid()
+               ? ret
+               : hm_os_chown(fd, geteuid(), used_group());
+}
+
 int hm_pool_segment_own(int fd, gboolean clean)
 {
-    int ret = hm_os_chown(fd, geteuid(), getegid());
+    int ret = take_from_owner(fd);
 
-    return ret < 0 ? ret : hm_os_chmod(fd, clean ? CLEAN_MODE : USED_MODE);
+    if (ret == 0) {
+        ret = hm_os_chmod(fd, USED_MODE);
+    }
+    if (ret == 0) {
+        ret = hm_os_chown(fd, geteuid(), getegid());
+    }
+    return ret == 0 && clean ? hm_os_chmod(fd, CLEAN_MODE) : ret;
 }
 
 gboolean hm_pool_segment_mark(HmPoolSegment *self, GError **error)
@@ -56,7 +82,8 @@ gboolean hm_pool_segment_is_clean(const HmPoolSegment *self)
     struct stat st;
 
     return hm_os_stat(self->parent_instance.backing.fd, &st) == 0 &&
-           st.st_uid == geteuid() && (st.st_mode & ALLPERMS) == CLEAN_MODE;
+           st.st_uid == geteuid() && st.st_gid == getegid() &&
+           (st.st_mode & ALLPERMS) == CLEAN_MODE;
 }
 
 /* Opening */

@@ -2,6 +2,7 @@
 /* Memory pools, and what they have lent, over a restart. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <hostmem/memory-pool.h>
 #include "backends/memory-pool.h"
 #include "backends/registry-entry.h"
@@ -31,6 +32,17 @@ static void assert_restored(HmTestKeeper *keeper)
                           NULL);
     g_assert_true(
         hm_test_is_filled(hm_test_keeper_find(keeper, "m0"), PATTERN));
+}
+
+/* What came back was looked at, and is of use or gone. */
+static void await_none_dirty(HostmemMemoryPool *pool)
+{
+    HostmemMemoryPoolStatus status;
+
+    do {
+        g_usleep(1000);
+        hostmem_memory_pool_get_status(pool, &status);
+    } while (status.dirty);
 }
 
 static void test_lent_and_ready(void)
@@ -233,7 +245,38 @@ static void test_mark_that_fails(void)
     hm_test_keeper_clear(&keeper);
 }
 
-/* The second time that the mode of a segment is set it is clean. */
+/*
+ * The owner of a file says that it is used, and then its mode.  A process that
+ * is killed in between, and that could not store what it has lent, leaves this.
+ */
+static void test_killed_while_it_takes_back(void)
+{
+    HmTestKeeper keeper;
+    gpointer all;
+
+    if (geteuid() != 0) {
+        g_test_skip("only root may give files away");
+        return;
+    }
+    hm_test_keeper_init(&keeper);
+    hm_test_keeper_add(&keeper, HM_TEST_POOL);
+    hm_test_keeper_save(&keeper);
+    hm_test_fill_with(hm_test_keeper_add(&keeper, RAM "8M,export-owner=65534"),
+                      PATTERN);
+    hm_fake_fail_always(HM_FAKE_CHMOD, EPERM);
+    hm_test_remove(keeper.registry, "m0");
+    await_none_dirty(hm_test_keeper_find(&keeper, "p0"));
+    hm_test_keeper_kill(&keeper);
+    hm_fake_fail_always(HM_FAKE_CHMOD, 0);
+    g_assert_true(hm_test_keeper_try_restore(&keeper, NULL));
+    hm_test_await_ready(hm_test_keeper_find(&keeper, "p0"), 4);
+    all = hm_test_keeper_add(&keeper, RAM "8M");
+    hm_test_assert_reads(all, "pool-size", "8388608");
+    g_assert_true(hm_test_is_filled(all, 0));
+    hm_test_keeper_clear(&keeper);
+}
+
+/* The last time that the mode of a segment is set it is clean. */
 static void test_mark_that_stays(void)
 {
     HmTestKeeper keeper;
@@ -241,7 +284,7 @@ static void test_mark_that_stays(void)
 
     set_up(&keeper, "2M");
     memfds = hm_fake_count(HM_FAKE_MEMFD);
-    hm_fake_fail(HM_FAKE_CHMOD, 2, EPERM);
+    hm_fake_fail(HM_FAKE_CHMOD, 3, EPERM);
     hm_test_remove(keeper.registry, "m0");
     hm_test_await_ready(hm_test_keeper_find(&keeper, "p0"), 4);
     g_assert_cmpuint(hm_fake_count(HM_FAKE_MEMFD), >, memfds);
@@ -281,6 +324,8 @@ static const HmTest tests[] = {
     {"/restore-pool/far-too-many", test_far_too_many_segments},
     {"/restore-pool/mark-fails", test_mark_that_fails},
     {"/restore-pool/mark-stays", test_mark_that_stays},
+    {"/restore-pool/killed-while-it-takes-back",
+     test_killed_while_it_takes_back},
     {"/restore-pool/changes", test_changes_are_told},
 };
 
