@@ -27,6 +27,7 @@
 #include "backends/memory-pool.h"
 #include "util/align.h"
 #include "util/error.h"
+#include "util/fdlimit.h"
 #include "util/numa.h"
 #include "util/os.h"
 #include "util/size.h"
@@ -163,6 +164,16 @@ void hm_memory_pool_trim(HostmemMemoryPool *self)
 
 /* Filling */
 
+static gboolean check_descriptors(const HostmemMemoryPool *self,
+                                  const char *what, guint64 segments,
+                                  GError **error)
+{
+    g_autofree char *size = hm_size_format(self->segment_size);
+    g_autofree char *why = g_strdup_printf("one for each segment of %s", size);
+
+    return hm_fdlimit_check(what, segments, why, error);
+}
+
 gboolean hm_memory_pool_check_room(HostmemMemoryPool *self, guint64 bytes,
                                    GError **error)
 {
@@ -176,11 +187,11 @@ gboolean hm_memory_pool_check_room(HostmemMemoryPool *self, guint64 bytes,
     };
     g_autoptr(HmPreflight) room = hm_preflight_new(&request);
 
-    if (hm_preflight_check(room, bytes, error)) {
-        return TRUE;
+    if (!hm_preflight_check(room, bytes, error)) {
+        g_prefix_error(error, "preallocating memory failed: ");
+        return FALSE;
     }
-    g_prefix_error(error, "preallocating memory failed: ");
-    return FALSE;
+    return check_descriptors(self, what, bytes / self->segment_size, error);
 }
 
 static guint batch_size(const HostmemMemoryPool *self)

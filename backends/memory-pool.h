@@ -84,7 +84,7 @@ guint hm_memory_pool_count(HostmemMemoryPool *self, HmSegmentState state);
  */
 gboolean hm_memory_pool_look_at_mark(HostmemMemoryPool *self);
 void hm_memory_pool_tell_low(HostmemMemoryPool *self);
-/** Is there room for so many bytes more? */
+/** Is there room for so many bytes more, and for their descriptors? */
 gboolean hm_memory_pool_check_room(HostmemMemoryPool *self, guint64 bytes,
                                    GError **error);
 /** Fill all that is missing, and wait for it; after a failure nothing is left.

@@ -35,7 +35,11 @@ gboolean hm_pool_home_open(HostmemBackend *backend, const char *dir,
     /* No overflow: the size was checked. */
     hm_align_up(backend->size, hm_os_page_size(), &options.size);
     hidden = hm_export_new(&options, &backend->backing, error);
-    if (!hidden || !hm_backend_check_huge_tmpfs(backend, error)) {
+    if (!hidden) {
+        g_prefix_error(error, "'export-dir' of memory-pool: ");
+        return FALSE;
+    }
+    if (!hm_backend_check_huge_tmpfs(backend, error)) {
         return FALSE;
     }
     if (!keep) {

@@ -191,7 +191,8 @@ static void test_what_does_not_go_together(void)
                              HOSTMEM_ERROR_INVALID, "no absolute path");
     hm_test_assert_add_fails(
         registry, HM_TEST_POOL ",seal=off,export-dir=/nowhere/at/all",
-        HOSTMEM_ERROR_NOT_FOUND, "/nowhere/at/all");
+        HOSTMEM_ERROR_NOT_FOUND,
+        "'export-dir' of memory-pool: /nowhere/at/all: ");
     hm_test_add(registry, HM_TEST_POOL);
     hm_test_assert_add_fails(registry, line, HOSTMEM_ERROR_INVALID,
                              "a pool without 'export-dir'");

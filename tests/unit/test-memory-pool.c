@@ -152,6 +152,34 @@ static void test_hugetlb_pool_is_short(void)
     g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 0);
 }
 
+static void test_too_few_descriptors(void)
+{
+    const guint fds = hm_test_count_fds();
+
+    hm_fake_set_limit(RLIMIT_NOFILE, fds + 3);
+    hm_test_assert_make_fails(
+        HM_TEST_POOL, HOSTMEM_ERROR_LIMIT,
+        "memory-pool 'p0' needs 4 descriptors, one for each segment of 2 MiB: "
+        "RLIMIT_NOFILE allows ");
+    g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 0);
+    g_assert_cmpuint(hm_test_count_fds(), ==, fds);
+}
+
+static void test_too_few_descriptors_to_grow(void)
+{
+    g_autoptr(HostmemMemoryPool) pool = hm_test_make(HM_TEST_POOL);
+    const guint fds = hm_test_count_fds();
+    g_autofree char *message = g_strdup_printf(
+        "memory-pool 'p0' needs 4 descriptors, one for each segment of 2 MiB: "
+        "RLIMIT_NOFILE allows %u and %u are open; raise it",
+        fds + 3, fds);
+
+    hm_fake_set_limit(RLIMIT_NOFILE, fds + 3);
+    hm_test_assert_set_fails(pool, "size", "16M", HOSTMEM_ERROR_LIMIT, message);
+    hm_test_assert_reads(pool, "size", "8388608");
+    hm_test_assert_segments(pool, 4, 0);
+}
+
 /* Whichever call it is that fails: nothing is left. */
 static void test_each_call_may_fail(void)
 {
@@ -406,6 +434,8 @@ static const HmTest tests[] = {
     {"/memory-pool/node-errors", test_node_errors},
     {"/memory-pool/larger-than-memory", test_larger_than_memory},
     {"/memory-pool/hugetlb-short", test_hugetlb_pool_is_short},
+    {"/memory-pool/too-few-descriptors", test_too_few_descriptors},
+    {"/memory-pool/too-few-to-grow", test_too_few_descriptors_to_grow},
     {"/memory-pool/each-call-fails", test_each_call_may_fail},
     {"/memory-pool/populate-fails", test_populate_fails},
     {"/memory-pool/cancelled", test_cancelled},
