@@ -5,10 +5,13 @@
  * Memory that somebody uses must not go away under him.  Whoever holds the
  * backend needs all of it, also what it has grown by, unless he says how much;
  * a device needs what it was made for.  Who is outside this process cannot be
- * asked: once exposed, memory is never taken away.
+ * asked, but the kernel can: whether anybody else has the file open or mapped.
+ * Where it cannot tell, and where a name lets others open it at any time,
+ * memory that was once exposed is never taken away.
  *
  * Nobody begins to hold or expose it while it is decided, and done: that is
- * under hold_lock, as a rollback is.
+ * under hold_lock, as a rollback is.  Who hands it over has it open before it
+ * is exposed, so that the one who comes later sees the other.
  */
 #include "backends/hostmem.h"
 #include "util/error.h"
@@ -58,14 +61,34 @@ static gboolean has_other_holders(HostmemBackend *self)
     return holds > (gint)told;
 }
 
+/* (nullable): what stands against it in other processes. */
+static const char *foreign_obstacle(HostmemBackend *self)
+{
+    const int in_use = hm_backend_is_in_use(self);
+
+    if (in_use > 0) {
+        return "another process has its memory open or mapped";
+    }
+    if (!hm_backend_is_exposed(self)) {
+        return NULL;
+    }
+    if (hm_backend_get_export_path(self)) {
+        return "other processes may open its memory, which has a name";
+    }
+    return in_use < 0 ? "other processes may use its memory, and whether any "
+                        "does cannot be told"
+                      : NULL;
+}
+
 /* (transfer full) (nullable): why it cannot have only @size bytes. */
 static char *obstacle(HostmemBackend *self, guint64 size)
 {
     const guint64 need = largest_need(self);
+    const char *foreign = foreign_obstacle(self);
     g_autofree char *text = hm_size_format(need);
 
-    if (hm_backend_is_exposed(self)) {
-        return g_strdup("other processes may use its memory");
+    if (foreign) {
+        return g_strdup(foreign);
     }
     if (has_other_holders(self)) {
         return g_strdup("it is in use");

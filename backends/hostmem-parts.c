@@ -189,3 +189,10 @@ int hm_backend_is_in_use(HostmemBackend *self)
     }
     return alone < 0 ? alone : !alone;
 }
+
+gboolean hostmem_backend_may_be_in_use(HostmemBackend *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_BACKEND(self), TRUE);
+
+    return hm_backend_is_in_use(self) != 0;
+}

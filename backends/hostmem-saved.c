@@ -94,8 +94,8 @@ void hm_backend_save(HostmemObject *object, HmSaved *saved)
 
 /*
  * A process that ended in the middle of a resize may have saved the size before
- * it, or after it.  What a file has is what there is: a longer one has a rest
- * that nobody knows of.
+ * it, or after it.  What a file has is what there is; of a longer one the rest
+ * goes, see hm_backing_trim().
  */
 static void follow_file(HostmemBackend *self, int fd, guint64 offset)
 {
@@ -133,7 +133,13 @@ gboolean hm_backend_adopt(HostmemBackend *self,
     options.inode = file.inode;
     options.size = expected->size ? expected->size : self->size;
     options.shared = self->share;
-    return hm_backing_adopt(&self->backing, fd, &options, error);
+    if (!hm_backing_adopt(&self->backing, fd, &options, error)) {
+        return FALSE;
+    }
+    if (self->max_size) {
+        hm_backing_trim(&self->backing);
+    }
+    return TRUE;
 }
 
 /* Made again: how far it was populated */

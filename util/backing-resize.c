@@ -9,6 +9,10 @@
  * A seal against resizing is kept: it saves us from a SIGBUS by whoever else
  * has the memory.  So a file that is sealed has the length that the memory may
  * come to, and holes where there is none.
+ *
+ * A process that was killed while it made a file longer leaves it so.  Of a
+ * file that we have made, and that nobody else has, the rest is nobody's: it
+ * goes, for what a memory grows by is zeroes.  What others have may be in use.
  */
 #include <errno.h>
 #include "util/backing-private.h"
@@ -75,11 +79,38 @@ gboolean hm_backing_grow(HmBacking *self, guint64 length, const char *what,
                             "x of %s are more than 8 EiB",
                             length, self->offset, what);
     }
+    if (!self->sealed) {
+        hm_backing_trim(self);
+    }
     if (self->fd >= 0 && !make_longer(self, end, what, file_length, error)) {
         return FALSE;
     }
     self->length = length;
     return TRUE;
+}
+
+/* A rest that nobody can have made but we. */
+static gboolean is_own_rest(const HmBacking *self, const struct stat *st)
+{
+    return self->shared && !self->parts && !self->path && !self->uncounted &&
+           is_changeable(self, st) &&
+           (guint64)st->st_size > self->offset + self->length;
+}
+
+void hm_backing_trim(HmBacking *self)
+{
+    const guint64 end = self->offset + self->length;
+    struct stat st;
+
+    if (self->fd < 0 || hm_os_stat(self->fd, &st) < 0 ||
+        !is_own_rest(self, &st) || hm_os_only_user(self->fd) != 1) {
+        return;
+    }
+    if (self->sealed) {
+        hm_os_punch(self->fd, end, (guint64)st.st_size - end);
+    } else {
+        hm_os_truncate(self->fd, end);
+    }
 }
 
 void hm_backing_undo_grow(HmBacking *self, guint64 length, guint64 file_length)

@@ -108,13 +108,21 @@ gboolean hm_backing_init_own_tmpfs(HmBacking *self, guint64 size,
                                    gboolean shared, GError **error);
 
 /**
+ * hm_backing_trim: what a file has behind the memory goes.
+ *
+ * Of a file that was made here, and that nobody else has open or mapped; else
+ * nothing changes.
+ */
+void hm_backing_trim(HmBacking *self);
+/**
  * hm_backing_grow: see that there is file for @length bytes of memory.
  * @what: of the file, for messages
  * @file_length: (out): bytes that it had, to be given to
  * hm_backing_undo_grow(); 0: it was long enough
  *
  * Makes it longer, if it ends too early; a file that is sealed, or read-only,
- * has to be long enough.
+ * has to be long enough.  What is new reads as zeroes, unless somebody else has
+ * the file, or it is the user's.
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (it is not, or more than 8 EiB),
  * %HOSTMEM_ERROR_NO_SPACE, %HOSTMEM_ERROR_LIMIT (RLIMIT_FSIZE) or

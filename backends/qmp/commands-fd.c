@@ -30,8 +30,8 @@ static gboolean is_sealed(int fd)
     return seals >= 0 && seals & F_SEAL_SHRINK && seals & F_SEAL_GROW;
 }
 
-static gboolean add_part(Handover *self, HostmemBackend *backend, guint i,
-                         const HostmemBackendPart *part, GError **error)
+static gboolean add_fd(Handover *self, HostmemBackend *backend, guint i,
+                       GError **error)
 {
     hm_autofd int fd = hostmem_backend_dup_fd(backend, i, error);
 
@@ -39,15 +39,16 @@ static gboolean add_part(Handover *self, HostmemBackend *backend, guint i,
         return FALSE;
     }
     self->sealed = self->sealed && is_sealed(fd);
-    if (g_unix_fd_list_append(self->fds, fd, error) < 0) {
-        return FALSE;
-    }
+    return g_unix_fd_list_append(self->fds, fd, error) >= 0;
+}
+
+static void describe_part(Handover *self, const HostmemBackendPart *part)
+{
     json_array_append_new(self->parts,
                           json_pack("{s:I,s:I,s:I}", "offset",
                                     (json_int_t)part->offset, "length",
                                     (json_int_t)part->length, "fd-offset",
                                     (json_int_t)part->fd_offset));
-    return TRUE;
 }
 
 static gboolean check_parts(HostmemBackend *backend, guint n_parts,
@@ -72,16 +73,21 @@ static gboolean add_parts(Handover *self, HostmemBackend *backend,
                           GError **error)
 {
     guint n_parts;
-    const HostmemBackendPart *parts =
-        hostmem_backend_get_parts(backend, &n_parts);
+    const HostmemBackendPart *parts;
 
+    hostmem_backend_get_parts(backend, &n_parts);
     if (!check_parts(backend, n_parts, error)) {
         return FALSE;
     }
     for (guint i = 0; i < n_parts; i++) {
-        if (!add_part(self, backend, i, &parts[i], error)) {
+        if (!add_fd(self, backend, i, error)) {
             return FALSE;
         }
+    }
+    /* Now that they are open it cannot become smaller any more. */
+    parts = hostmem_backend_get_parts(backend, &n_parts);
+    for (guint i = 0; i < n_parts; i++) {
+        describe_part(self, &parts[i]);
     }
     return TRUE;
 }

@@ -191,8 +191,9 @@ const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
  * From now on the backend counts as exposed: nobody can tell who uses the
  * memory, and a failing populate leaves pages populated, as of a held object.
  * It can still be removed; the memory is then there for as long as somebody
- * else has it.  It can become larger, but not smaller.  May wait while a
- * populate that has failed, or a resize, gives pages back.
+ * else has it.  It can become larger, and smaller when nobody else has it any
+ * more.  May wait while a populate that has failed, or a resize, gives pages
+ * back.
  *
  * Returns: descriptor, close-on-exec, owned by the caller; or -1 with
  * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or not ready),
@@ -202,6 +203,13 @@ const HostmemBackendPart *hostmem_backend_get_parts(HostmemBackend *self,
  * %HOSTMEM_ERROR_SYSTEM
  */
 int hostmem_backend_dup_fd(HostmemBackend *self, guint part, GError **error);
+
+/**
+ * Returns: FALSE when nobody else has the memory open or mapped at this moment,
+ * neither another process nor another backend on the same file; TRUE when
+ * somebody has, and where the kernel cannot tell, as of private memory
+ */
+gboolean hostmem_backend_may_be_in_use(HostmemBackend *self);
 
 /**
  * Returns: bytes that have a page table entry in this process now, asked of

@@ -4,6 +4,7 @@
 
 import contextlib
 import json
+import os
 
 import harness
 from harness import MIB, QmpError, raises
@@ -63,15 +64,19 @@ def test_a_file():
                  2 * SIZE, 2 * SIZE)
 
 
-def test_whoever_had_it_before_is_not_known():
-    with Keeper() as boss:
-        with boss.run("-object", SEALED) as daemon:
-            boss.settle("m0")
-            kill(daemon)
-        with boss.run() as daemon:
-            with raises(QmpError, "other processes may use its memory"):
+def test_whoever_has_it_still_is_found():
+    for line in SEALED, *OTHERS:
+        with Keeper() as boss:
+            with boss.run("-object", line) as daemon:
+                boss.settle("m0")
+                memory = Memory.of(daemon, MOST if line == SEALED else SIZE)
+                kill(daemon)
+            with boss.run() as daemon:
+                with memory, raises(QmpError, "open or mapped"):
+                    resize(daemon, SIZE // 2)
+                assert get(daemon, "size") == SIZE
                 resize(daemon, SIZE // 2)
-            assert get(daemon, "size") == SIZE
+                assert get(daemon, "size") == SIZE // 2
 
 
 @contextlib.contextmanager
@@ -81,8 +86,8 @@ def as_if_killed_meanwhile(line, size, saved):
         with boss.run("-object", line) as daemon:
             boss.settle("m0")
             resize(daemon, size)
-            with Memory.of(daemon, size) as memory:
-                memory.fill(1)
+            with Memory.of(daemon, MOST if line == SEALED else size) as memory:
+                memory.fill(1, 0, size)
             boss.drain()
             state = json.loads(boss.state())
             kill(daemon)
@@ -105,14 +110,35 @@ def test_killed_while_it_shrank():
 
 
 def test_killed_while_it_grew():
-    """Nobody was told of the new part; it is used when it grows again."""
-    with as_if_killed_meanwhile(OTHERS[0], 2 * SIZE, SIZE) as daemon:
-        assert get(daemon, "size") == SIZE
-        with Memory.of(daemon, 2 * SIZE) as memory:
-            memory.check(1)
-        resize(daemon, MOST)
-        with Memory.of(daemon, MOST) as memory:
-            memory.check(1, 0, SIZE)
+    """Nobody was told of the new part: it goes, and is zeroes another time."""
+    for line, length in (SEALED, MOST), *((other, SIZE) for other in OTHERS):
+        with as_if_killed_meanwhile(line, 2 * SIZE, SIZE) as daemon:
+            assert get(daemon, "size") == SIZE
+            with Memory.of(daemon, length) as memory:
+                memory.check(1, 0, SIZE)
+                assert os.fstat(memory.fd).st_blocks * 512 <= SIZE
+            resize(daemon, MOST)
+            with Memory.of(daemon, MOST) as memory:
+                memory.check(1, 0, SIZE)
+                assert memory.is_zero(SIZE, 2 * SIZE)
+
+
+def test_killed_while_it_grew_and_somebody_has_it():
+    """It may be used; when nobody has it any more it is zeroes, too."""
+    with Keeper() as boss:
+        with boss.run("-object", OTHERS[0]) as daemon:
+            boss.settle("m0")
+            memory = Memory.of(daemon, SIZE)
+            kill(daemon)
+        with memory:
+            os.truncate(memory.fd, 2 * SIZE)
+            os.pwrite(memory.fd, b"x" * SIZE, SIZE)
+            with boss.run() as daemon:
+                assert os.fstat(memory.fd).st_size == 2 * SIZE
+                memory.close()
+                resize(daemon, 2 * SIZE)
+                with Memory.of(daemon, 2 * SIZE) as again:
+                    assert again.is_zero(SIZE, 2 * SIZE)
 
 
 def test_a_device_has_the_region_it_had():

@@ -96,9 +96,21 @@ def test_a_peer_of_a_sealed_memfd():
         resize(daemon, 2 * SIZE)
         memory[SIZE:2 * SIZE] = b"x" * SIZE
         assert get(daemon, "backed-size") == SIZE
-        refuses(daemon, SIZE, "other processes may use its memory")
+        refuses(daemon, SIZE, "another process has its memory open or mapped")
         with handed_over(daemon) as (again, _):
             assert again["parts"][0]["length"] == 2 * SIZE, again
+
+
+def test_a_peer_that_has_let_go():
+    for line in MEMFD, RAM:
+        with Hostmemd("-object", line) as daemon:
+            with handed_over(daemon) as (_, fd):
+                memory = mmap.mmap(fd, SIZE)
+            with memory:
+                refuses(daemon, MIB, "open or mapped")
+            resize(daemon, MIB)
+            with handed_over(daemon) as (answer, _):
+                assert answer["parts"][0]["length"] == MIB, answer
 
 
 def test_a_peer_of_a_file_that_grows():
@@ -116,7 +128,8 @@ def test_memory_with_a_name():
             Hostmemd("-object", f"{RAM},export-path={folder}/m0") as daemon:
         resize(daemon, 2 * SIZE)
         assert os.stat(folder / "m0").st_size == 2 * SIZE
-        refuses(daemon, SIZE, "other processes may use its memory")
+        refuses(daemon, SIZE, "other processes may open its memory, which has "
+                "a name")
 
 
 def test_a_file():
@@ -127,6 +140,10 @@ def test_a_file():
             for size in MOST, SIZE // 2:
                 resize(daemon, size)
                 assert path.stat().st_size == size
+            with path.open("rb"):
+                refuses(daemon, MIB, "another process has its memory open")
+            resize(daemon, MIB)
+            assert path.stat().st_size == MIB
 
 
 def test_no_room_for_it():

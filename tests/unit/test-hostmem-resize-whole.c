@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <sys/mman.h>
 #include "backends/hostmem.h"
 #include "object-test.h"
@@ -222,7 +223,23 @@ static void test_a_peer_may_need_all(void)
     g_assert_cmpint(fd, >=, 0);
     hm_resize_to(memfd, 4 * HM_MIB);
     hm_resize_assert_refused(memfd, HM_MIB, HOSTMEM_ERROR_BUSY,
-                             "other processes");
+                             "another process has its memory open or mapped");
+    hm_fake_fail_always(HM_FAKE_ONLY_USER, EINVAL);
+    hm_resize_assert_refused(memfd, HM_MIB, HOSTMEM_ERROR_BUSY,
+                             "whether any does cannot be told");
+    hm_fake_fail_always(HM_FAKE_ONLY_USER, 0);
+    hm_os_close(hm_steal_fd(&fd));
+    hm_resize_to(memfd, HM_MIB);
+}
+
+static void test_who_was_never_given_away_need_not_be_told(void)
+{
+    g_autoptr(HostmemBackend) memfd =
+        hm_test_make("memory-backend-memfd,id=m0" ROOM);
+
+    hm_fake_fail_always(HM_FAKE_ONLY_USER, EINVAL);
+    hm_resize_to(memfd, 4 * HM_MIB);
+    hm_resize_to(memfd, HM_MIB);
 }
 
 /* Without waiting */
@@ -318,6 +335,8 @@ static const HmTest tests[] = {
     {"/hostmem-resize-whole/who-says-so-needs-a-part",
      test_who_says_so_needs_a_part},
     {"/hostmem-resize-whole/a-peer-may-need-all", test_a_peer_may_need_all},
+    {"/hostmem-resize-whole/never-given-away",
+     test_who_was_never_given_away_need_not_be_told},
     {"/hostmem-resize-whole/without-waiting", test_without_waiting},
     {"/hostmem-resize-whole/cancelled", test_cancelled},
 };
