@@ -200,6 +200,19 @@ def test_unknown_id():
         both.attach_fails("m9", phrases=["'m9'"])
 
 
+def test_name_that_is_taken():
+    """It is not for want of rights that this fails, and so it says nothing of
+    an owner."""
+    with pair("memory-pool,id=p0,size=64M,segment-size=64M",
+              "memory-backend-memfd,id=m1,size=64M,pool=p0") as both:
+        ctl(both.daemon, "attach", both.path, "m1")
+        before = both.contents()
+        message = ctl_fails(both.daemon, "attach", both.path, "m1",
+                            phrases=["object-add: ", "hostmem-m1"])
+        assert "export-owner" not in message, message
+        assert both.contents() == before
+
+
 def test_private_memory():
     with pair(f"memory-backend-ram,id=m1,size={SIZE}") as both:
         both.attach_fails(phrases=["'m1'", "private", "share=on"])

@@ -161,6 +161,9 @@ def test_help_of_types():
     assert complete("hostmemctl help memory-backend-f") == {
         "memory-backend-file"}
     assert complete("hostmemctl help pl") == {"plug"}
+    assert complete("hostmemctl help domain pl") == {"plug"}
+    assert complete("hostmemctl help plug ") == set()
+    assert complete("hostmemctl help domain plug ") == set()
 
 
 def test_ids_that_mean_something_to_a_shell():

@@ -36,6 +36,11 @@ def test_help_of_a_command():
         assert name in text.splitlines()[0], text
         assert "--connect ADDRESS" in text, text
         assert ctl(None, "help", name) == text
+    for words in ["domain", "list"], ["domain", "plug"]:
+        assert ctl(None, "help", *words) == ctl(None, *words, "--help")
+    for topic in ["domain", "nosuch"], ["get", "set"], ["domain", "list", "x"]:
+        ctl_fails(None, "help", *topic,
+                  phrases=[" ".join(topic), "no such command"])
 
 
 def test_help_fits_a_terminal():

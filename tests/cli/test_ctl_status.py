@@ -2,6 +2,7 @@
 """hostmemctl status, status --watch, events and plug: with a real hostmemd."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -9,6 +10,7 @@ import time
 import harness
 from ctl import (Terminal, address_of, ctl, ctl_fails, error, fake,
                  started, wait_until_heard)
+from fdclient import FdClient
 from harness import MIB, Hostmemd, SlowHost, scratch, wait_until
 
 RAM = "memory-backend-ram,id=m0,size=64M"
@@ -69,6 +71,22 @@ def test_status_is_aligned():
     for line in lines[1:]:
         assert line[:column].endswith("MiB"), lines
         assert line == line.rstrip(), lines
+
+
+def test_status_tells_what_is_in_use():
+    def shown(daemon):
+        head, *lines = ctl(daemon, "status").split("\n\n")[1].splitlines()
+        start = head.index("in use")
+        return [line[start:].split()[0] for line in lines]
+
+    with Hostmemd("-object", "memory-backend-memfd,id=m1,size=4M", "-object",
+                  RAM) as daemon:
+        assert shown(daemon) == ["no", "-"]
+        with FdClient(daemon.socket) as client:
+            _, (fd,) = client.execute("get-memory-fd", {"id": "m1"})
+        assert shown(daemon) == ["yes", "-"]
+        os.close(fd)
+        assert shown(daemon) == ["no", "-"]
 
 
 def test_status_as_json():

@@ -126,7 +126,8 @@ static void explain_owner(const Dimm *self, GError **error)
     const mode_t needed = S_IROTH | S_IWOTH;
     struct stat st;
 
-    if (fstat(self->memory.fd, &st) == 0 && (st.st_mode & needed) != needed) {
+    if (strstr((*error)->message, "Permission denied") &&
+        fstat(self->memory.fd, &st) == 0 && (st.st_mode & needed) != needed) {
         g_autofree char *more = g_strdup_printf(
             "the memory is a file of uid %u with mode %04o: where QEMU is of "
             "another user, export-owner of '%s' must be that",

@@ -186,7 +186,7 @@ static const CtlOption set_options[] = {
 /* help */
 
 static const CtlArgument help_arguments[] = {
-    {"COMMAND|TYPE", CTL_WORD_COMMAND, CTL_OPTIONAL},
+    {"COMMAND|TYPE", CTL_WORD_COMMAND, CTL_OPTIONAL | CTL_REPEATED},
     {0},
 };
 

@@ -211,6 +211,21 @@ static void offer_addresses(Line *line)
     offer(line, "tcp:", "");
 }
 
+/* A command, of one word or two, or a type. */
+static void offer_topics(Line *line)
+{
+    const guint n = line->words->len;
+
+    line->call.family = n ? line->words->pdata[0] : NULL;
+    if (n < 2) {
+        offer_commands(line);
+    }
+    if (!n) {
+        offer_types(line, FALSE, "");
+        offer_types(line, TRUE, "");
+    }
+}
+
 static void offer_word(Line *line, CtlWord word)
 {
     switch (word) {
@@ -232,9 +247,7 @@ static void offer_word(Line *line, CtlWord word)
         offer(line, "bash", "");
         break;
     case CTL_WORD_COMMAND:
-        offer_commands(line);
-        offer_types(line, FALSE, "");
-        offer_types(line, TRUE, "");
+        offer_topics(line);
         break;
     case CTL_WORD_LINE:
         offer_line(line);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
+#include <string.h>
 #include "hostmemctl.h"
 
 static const CtlColumn columns[] = {
@@ -59,16 +60,27 @@ static int help_of_type(CtlCall *call, const char *type, GError **error)
     return ctl_put(text->str, error) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static gboolean refuse_topic(const char *topic, GError **error)
+{
+    g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
+                "help: %s: no such command; try 'hostmemctl help'", topic);
+    return FALSE;
+}
+
+/* "domain list" is one command. */
 int ctl_run_help(CtlCall *call, GError **error)
 {
-    const char *topic = call->words[0];
-    const CtlCommand *command = topic ? ctl_command_find(topic) : NULL;
+    g_autofree char *topic = g_strjoinv(" ", call->words);
+    const CtlCommand *command = ctl_command_find(topic);
 
-    if (topic && ctl_command_is_family(topic)) {
+    if (ctl_command_is_family(topic)) {
         g_autofree char *family = ctl_help_of_family(topic);
         return ctl_put(family, error) ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    if (topic && !command) {
+    if (!command && strchr(topic, ' ')) {
+        return refuse_topic(topic, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    if (!command && *topic) {
         return help_of_type(call, topic, error);
     }
     g_autofree char *text = ctl_help(command);

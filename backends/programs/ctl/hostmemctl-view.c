@@ -77,14 +77,23 @@ void ctl_view_pools(const json_t *pools, GString *text)
 /* Backends */
 
 static const CtlColumn backend_columns[] = {
-    {"backend", FALSE},  {"type", FALSE},
-    {"size", TRUE},      {"max", TRUE},
-    {"backed", TRUE},    {"populated", TRUE},
-    {"resident", TRUE},  {"locked", TRUE},
-    {"page size", TRUE}, {"prealloc", FALSE},
-    {"share", FALSE},    {"nodes", FALSE},
-    {"policy", FALSE},   {"pool", FALSE},
-    {"method", FALSE},   {0},
+    {"backend", FALSE},
+    {"type", FALSE},
+    {"size", TRUE},
+    {"max", TRUE},
+    {"backed", TRUE},
+    {"populated", TRUE},
+    {"resident", TRUE},
+    {"locked", TRUE},
+    {"page size", TRUE},
+    {"prealloc", FALSE},
+    {"share", FALSE},
+    {"in use", FALSE},
+    {"nodes", FALSE},
+    {"policy", FALSE},
+    {"pool", FALSE},
+    {"method", FALSE},
+    {0},
 };
 
 /* A path as the id that it is of, where it is one of an object. */
@@ -107,6 +116,16 @@ static char *pool_of(const json_t *backend)
                       : g_steal_pointer(&id);
 }
 
+/* (transfer full) (nullable): whether somebody else has it. */
+static char *in_use_of(const json_t *backend)
+{
+    const json_t *in_use = json_object_get(backend, "in-use");
+
+    return json_is_boolean(in_use)
+               ? g_strdup(json_is_true(in_use) ? "yes" : "no")
+               : NULL;
+}
+
 static void view_backends(const json_t *backends, GString *text)
 {
     g_autoptr(CtlTable) table = ctl_table_new(backend_columns);
@@ -127,6 +146,7 @@ static void view_backends(const json_t *backends, GString *text)
                                  ctl_text_size(backend, "page-size"),
                                  ctl_text_member(backend, "prealloc"),
                                  ctl_text_member(backend, "share"),
+                                 in_use_of(backend),
                                  ctl_text_member(backend, "host-nodes"),
                                  ctl_text_member(backend, "policy"),
                                  pool_of(backend),
