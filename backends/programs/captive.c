@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 #include "backends/programs/captive.h"
@@ -25,6 +26,14 @@
 
 /* Shell scripts use the small numbers for themselves. */
 #define FIRST_FD 10
+
+/*
+ * A command that waits is a shell that reads from a pipe, which nobody but us
+ * can write to, before it becomes the command.  So it has the command's process
+ * id, and never begins when we are killed.
+ */
+#define GATE_FD     9
+#define GATE_SCRIPT "read -r hostmem_gate <&9 || exit 1; exec 9<&-; exec \"$@\""
 
 /*
  * Senders repeat themselves at once, as timeout(1) does to us and to our group;
@@ -71,6 +80,7 @@ struct Captive {
     GCancellable *waiting;
     gboolean own_group;
     gboolean survives;
+    int gate; /* where it waits; -1: it does not */
     pid_t parent;
     int terminal; /* descriptor of it, or -1; not ours */
     struct termios terminal_mode;
@@ -292,20 +302,47 @@ static void explain(GError **error, const char *program)
     *error = better;
 }
 
+/* (transfer full): what waits before it becomes @argv. */
+static char **wrap(char **argv)
+{
+    g_autoptr(GStrvBuilder) wrapped = g_strv_builder_new();
+
+    g_strv_builder_add_many(wrapped, "/bin/sh", "-c", GATE_SCRIPT, "sh", NULL);
+    g_strv_builder_addv(wrapped, (const char **)argv);
+    return g_strv_builder_end(wrapped);
+}
+
+static gboolean close_gate(Captive *self, GSubprocessLauncher *launcher,
+                           GError **error)
+{
+    int fds[2];
+
+    if (!g_unix_open_pipe(fds, FD_CLOEXEC, error)) {
+        return FALSE;
+    }
+    g_subprocess_launcher_take_fd(launcher, fds[0], GATE_FD);
+    self->gate = fds[1];
+    return TRUE;
+}
+
 static gboolean spawn(Captive *self, const CaptiveCommand *command, char **argv,
                       GPtrArray *gifts, GError **error)
 {
+    g_auto(GStrv) wrapped = command->waits ? wrap(argv) : NULL;
     g_autoptr(GSubprocessLauncher) launcher =
         g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDIN_INHERIT);
     g_autoptr(GError) failure = NULL;
 
+    if (wrapped && !close_gate(self, launcher, error)) {
+        return FALSE;
+    }
     give_fds(gifts, launcher);
     for (guint i = 0; command->hidden && command->hidden[i]; i++) {
         g_subprocess_launcher_unsetenv(launcher, command->hidden[i]);
     }
     g_subprocess_launcher_set_child_setup(launcher, prepare_child, self, NULL);
     self->process = g_subprocess_launcher_spawnv(
-        launcher, (const char *const *)argv, &failure);
+        launcher, (const char *const *)(wrapped ? wrapped : argv), &failure);
     if (!self->process) {
         explain(&failure, argv[0]);
         g_propagate_error(error, g_steal_pointer(&failure));
@@ -425,6 +462,7 @@ Captive *captive_new(const CaptiveCommand *command, CaptiveLookup lookup,
     g_autoptr(Captive) self = g_new0(Captive, 1);
     self->waiting = g_cancellable_new();
     self->survives = command->survives;
+    self->gate = -1;
     self->parent = getpid();
     self->quit_handler = SIG_ERR;
     self->done = done;
@@ -439,8 +477,41 @@ Captive *captive_new(const CaptiveCommand *command, CaptiveLookup lookup,
     return g_steal_pointer(&self);
 }
 
+static void leave_gate(Captive *self)
+{
+    if (self->gate >= 0) {
+        close(self->gate);
+    }
+    self->gate = -1;
+}
+
+void captive_begin(Captive *self)
+{
+    /* When it has been killed there is nobody to read. */
+    if (self->gate >= 0 && write(self->gate, "\n", 1) < 0 && errno != EPIPE) {
+        g_warning("cannot let the command begin: %s", g_strerror(errno));
+    }
+    leave_gate(self);
+}
+
+guint64 captive_get_gate(const Captive *self)
+{
+    struct stat st;
+
+    return self->gate >= 0 && fstat(self->gate, &st) == 0 ? st.st_ino : 0;
+}
+
+gboolean captive_is_at_gate(int pid, guint64 gate)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd/%d", pid, GATE_FD);
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_ino == gate;
+}
+
 void captive_free(Captive *self)
 {
+    leave_gate(self);
     give_signals_back(self);
     g_cancellable_cancel(self->waiting);
     g_object_unref(self->waiting);

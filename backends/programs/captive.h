@@ -46,6 +46,8 @@ typedef void (*CaptiveDone)(int status, gpointer user_data);
  * @hidden: (nullable): variables of the environment that it does not get
  * @survives: whether the command goes on when this process is killed; else it
  *     gets SIGTERM then
+ * @waits: whether its process is there, and waits, until captive_begin(); when
+ *     this process ends before that, it ends without having begun
  *
  * The command has HOSTMEM_FDS in its environment, "m0=10,m1=11": ids, and the
  * descriptors they are open at.
@@ -55,6 +57,7 @@ typedef struct {
     const char *const *ids;
     const char *const *hidden;
     gboolean survives;
+    gboolean waits;
 } CaptiveCommand;
 
 /**
@@ -69,7 +72,16 @@ typedef struct {
  */
 Captive *captive_new(const CaptiveCommand *command, CaptiveLookup lookup,
                      CaptiveDone done, gpointer user_data, GError **error);
-/** Leaves a command that runs to itself. */
+/** Let a command begin that waits for that. */
+void captive_begin(Captive *self);
+/**
+ * Returns: the gate that a command waits at, a pipe's number, for
+ * captive_is_at_gate(); 0: it has begun
+ */
+guint64 captive_get_gate(const Captive *self);
+/** Whether process @pid, which another one may have started, waits at @gate. */
+gboolean captive_is_at_gate(int pid, guint64 gate);
+/** Leaves a command that runs to itself, and ends one that has not begun. */
 void captive_free(Captive *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Captive, captive_free)
 

@@ -608,12 +608,48 @@ def test_stale_socket_and_pidfile():
                 assert len(client.execute("query-memdev")) == 1
 
 
+def test_manager_that_is_away_for_a_moment():
+    """What it could not be told it is told later, in the same order."""
+    with Keeper() as boss:
+        with boss.run("-object", MEMFD) as daemon:
+            boss.settle("m0")
+            with boss.away():
+                for name in "m1", "m2":
+                    daemon.qmp.execute(
+                        "object-add", {"qom-type": "memory-backend-memfd",
+                                       "id": name, "size": MIB})
+                daemon.qmp.execute("object-del", id="m0")
+                wait_until(lambda: "would be lost at a restart now: cannot "
+                           "tell the service manager" in daemon.stderr,
+                           what="the warning")
+                assert boss.names()[-1].startswith("m0/"), boss.names()
+            boss.settle("m1", "m2")
+            kill(daemon)
+        with boss.run() as daemon:
+            assert ids(daemon) == ["m1", "m2", "m0"], ids(daemon)
+
+
 def test_store_that_is_too_small_is_told():
-    with Keeper(room=2) as boss, \
-            boss.run("-object", MEMFD, "-object",
-                     "memory-backend-memfd,id=m1,size=1M") as daemon:
-        boss.settle("m0", "m1")
-        assert "FileDescriptorStoreMax" in daemon.stderr, daemon.stderr
+    """What is left out is lost, and nothing else."""
+    more = [("-object", f"memory-backend-memfd,id=m{i},size=1M")
+            for i in range(1, 4)]
+    with Keeper(room=4) as boss:
+        with boss.run("-object", MEMFD, *sum(more, ())) as daemon:
+            boss.settle("m0", "m1")
+            assert "FileDescriptorStoreMax" in daemon.stderr, daemon.stderr
+            for merge in False, True, False:
+                daemon.qmp.execute("qom-set", path="m0", property="merge",
+                                   value=merge)
+            boss.settle("m0", "m1")
+            kill(daemon)
+        with boss.run() as daemon:
+            assert get(daemon, "merge") is False
+            found = restored(daemon)
+            assert found["/objects/m0"] == ("restored", None), found
+            assert found["/objects/m1"] == ("restored", None), found
+            for path in "/objects/m2", "/objects/m3":
+                status, reason = found[path]
+                assert status == "failed" and "descriptor 'm" in reason, found
 
 
 # the end

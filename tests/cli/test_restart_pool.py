@@ -9,7 +9,7 @@ import signal
 
 import harness
 from fdclient import FdClient, handed_over
-from harness import MIB, SlowHost, diag, wait_until
+from harness import MIB, QmpError, SlowHost, diag, skip, wait_until
 from keeper import Keeper, kill, pattern
 
 SEGMENT = 4 * MIB
@@ -160,6 +160,25 @@ def test_rest_that_was_fresh():
             remove(daemon)
             await_segments(daemon, 4)
         boss.settle(*4 * ["p0"])
+
+
+def test_lent_memory_that_is_locked():
+    """By the backend alone, and anew: a lock goes with its process."""
+    for lock in "on", "on-fault":
+        with Keeper() as boss:
+            with boss.run("-object", POOL) as daemon:
+                try:
+                    add(daemon, 6 * MIB, **{"mem-lock": lock})
+                except QmpError as error:
+                    if "RLIMIT_MEMLOCK" in str(error):
+                        skip(str(error))
+                    raise
+                assert memdev(daemon)["locked-size"] == 6 * MIB
+                kill(daemon)
+            with boss.run() as daemon:
+                assert memdev(daemon)["locked-size"] == 6 * MIB
+                assert memdev(daemon)["mem-lock"] == lock
+                await_segments(daemon, 2, 2)
 
 
 def test_changed_size():

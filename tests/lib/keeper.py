@@ -41,6 +41,10 @@ class Keeper(Manager):
         name = message.get("FDNAME", "stored")
         if message.get("FDSTORE") == "1":
             assert message["FDPOLL"] == "0"
+            if len(self.stored) + len(fds) > self._room:  # as systemd does
+                for fd in fds:
+                    os.close(fd)
+                fds = []
             self.history += [("add", name, os.dup(fd)) for fd in fds]
         elif message.get("FDSTOREREMOVE") == "1":
             self.history.append(("remove", name, -1))
@@ -166,8 +170,14 @@ class Memory:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Let go of it; what is closed may be closed again."""
         self._map.close()
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
 
     def fill(self, seed, start=0, end=None):
         self._map[start:end or self.size] = \
@@ -176,6 +186,10 @@ class Memory:
     def check(self, seed, start=0, end=None):
         end = end or self.size
         assert self._map[start:end] == pattern(seed, end - start), seed
+
+    def is_zero(self, start=0, end=None):
+        end = end or self.size
+        return self._map[start:end] == bytes(end - start)
 
     def identity(self):
         found = os.fstat(self.fd)

@@ -56,6 +56,8 @@ class Manager:
         self.messages = []
         self.stored = []  # (name, descriptor), in the order of storing
         self._condition = threading.Condition()
+        self._deaf = False
+        self._parked = False
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -91,6 +93,7 @@ class Manager:
         room = (socket.CMSG_SPACE(FDS_MAX * array.array("i").itemsize)
                 + socket.CMSG_SPACE(struct.calcsize("3i")))
         while True:
+            self._park()
             data, extras, flags, _ = self._socket.recvmsg(MESSAGE_MAX, room)
             if not data:
                 return
@@ -99,6 +102,46 @@ class Manager:
             with self._condition:
                 self._take(Message(data, pid), fds)
                 self._condition.notify_all()
+
+    def _park(self):
+        with self._condition:
+            self._parked = True
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: not self._deaf)
+            self._parked = False
+
+    def _send(self, data):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto(data, self.address)
+
+    @contextlib.contextmanager
+    def deaf(self):
+        """Meanwhile it hears nothing, and whoever says something waits."""
+        with self._condition:
+            self._deaf = True
+        with contextlib.suppress(BlockingIOError):
+            self._send(b"X_WAKE=1")
+        with self._condition:
+            assert self._condition.wait_for(lambda: self._parked, TIMEOUT)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._send(b"X_FULL=1")
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._deaf = False
+                self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def away(self):
+        """Meanwhile there is nobody to say anything to."""
+        os.rename(self.address, self.address + ".away")
+        try:
+            yield
+        finally:
+            os.rename(self.address + ".away", self.address)
 
     @staticmethod
     def _read_extras(extras):

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "backends/programs/captive.h"
 #include "hostmemd.h"
 
 /*
@@ -16,9 +17,16 @@
  * What is known of it is in the note that is saved along with the memory.  A
  * process is the one that was meant if it has the same number and was started
  * at the same tick of the clock.
+ *
+ * There are two notes.  The first is stored while the command waits to begin,
+ * and has the gate it waits at; the second when it was let through.  Whoever
+ * finds the first one does not know whether the command has begun, unless it
+ * stands at the gate still: then it never will, for who could open that is
+ * gone.
  */
 
 #define NOTE_TYPE   "(itbsas)"
+#define GATE_TYPE   "(itbsast)"
 #define NOTE_MAX    (60u << 10)
 #define BORN_FIELD  22 /* of /proc/PID/stat, from 1 */
 #define REPEATED_US G_USEC_PER_SEC
@@ -39,6 +47,7 @@ struct HmKept {
     gboolean own_group;
     char *digest; /* of the command */
     char **ids;   /* of backends that it got */
+    guint64 gate; /* 0: it has begun */
     int fd;       /* a pidfd; -1: it has ended */
     guint watch;
     PassedSignal passed[N_PASSED];
@@ -71,49 +80,101 @@ static char *make_digest(const char *command)
     return g_compute_checksum_for_string(G_CHECKSUM_SHA256, command, -1);
 }
 
-char *hm_kept_describe(int pid, gboolean own_group, const char *command,
-                       const char *const *ids)
+char *hm_kept_describe(Captive *captive, const char *command,
+                       const char *const *ids, GError **error)
 {
+    const int pid = captive_get_pid(captive);
+    const guint64 born = read_born(pid), gate = captive_get_gate(captive);
+    const gboolean own_group = captive_has_own_group(captive);
     g_autofree char *digest = make_digest(command);
-    g_autoptr(GVariant) note = g_variant_ref_sink(g_variant_new(
-        "(itbs^as)", (gint32)pid, read_born(pid), own_group, digest, ids));
+    g_autoptr(GVariant) note =
+        g_variant_ref_sink(gate ? g_variant_new("(itbs^ast)", (gint32)pid, born,
+                                                own_group, digest, ids, gate)
+                                : g_variant_new("(itbs^as)", (gint32)pid, born,
+                                                own_group, digest, ids));
     char *text = g_variant_print(note, FALSE);
 
     if (strlen(text) > NOTE_MAX) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT,
+                    "the ids of all that the command gets take %zu bytes, and "
+                    "what is kept over a restart has room for %u",
+                    strlen(text), NOTE_MAX);
         g_clear_pointer(&text, g_free);
     }
     return text;
+}
+
+static gboolean has_ended(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    return fd < 0 || poll(&poll_fd, 1, 0) != 0;
 }
 
 static int open_process(int pid, guint64 born)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
-    /* Now that it cannot become another one: is it the one? */
-    if (fd >= 0 && read_born(pid) != born) {
+    /* Now that it cannot become another one: is it the one?  It may have ended,
+     * and nobody has looked after it. */
+    if (fd >= 0 && (read_born(pid) != born || has_ended(fd))) {
         close(fd);
         fd = -1;
     }
     return fd;
 }
 
-HmKept *hm_kept_new(const char *note, GError **error)
+/* (transfer full) (nullable) */
+static HmKept *parse(const char *note)
 {
-    g_autoptr(GVariant) variant =
+    g_autoptr(GVariant) begun =
         g_variant_parse(G_VARIANT_TYPE(NOTE_TYPE), note, NULL, NULL, NULL);
+    g_autoptr(GVariant) gate =
+        g_variant_parse(G_VARIANT_TYPE(GATE_TYPE), note, NULL, NULL, NULL);
     HmKept *self;
 
-    if (!variant) {
+    if (!begun && !gate) {
+        return NULL;
+    }
+    self = g_new0(HmKept, 1);
+    if (begun) {
+        g_variant_get(begun, "(itbs^as)", &self->pid, &self->born,
+                      &self->own_group, &self->digest, &self->ids);
+    } else {
+        g_variant_get(gate, "(itbs^ast)", &self->pid, &self->born,
+                      &self->own_group, &self->digest, &self->ids, &self->gate);
+    }
+    return self;
+}
+
+/* It is a shell that has nobody to wait for; the command has not begun. */
+static void end_at_gate(HmKept *self)
+{
+    struct pollfd poll_fd = {.fd = self->fd, .events = POLLIN};
+
+    if (self->fd < 0 || !self->gate ||
+        !captive_is_at_gate(self->pid, self->gate)) {
+        return;
+    }
+    syscall(SYS_pidfd_send_signal, self->fd, SIGKILL, NULL, 0);
+    TEMP_FAILURE_RETRY(poll(&poll_fd, 1, -1));
+    close(self->fd);
+    self->fd = -1;
+}
+
+HmKept *hm_kept_new(const char *note, GError **error)
+{
+    HmKept *self = parse(note);
+
+    if (!self) {
         g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
                     "what was kept does not tell whether the command of an "
                     "earlier start goes on");
         return NULL;
     }
-    self = g_new0(HmKept, 1);
-    g_variant_get(variant, "(itbs^as)", &self->pid, &self->born,
-                  &self->own_group, &self->digest, &self->ids);
     self->fd =
         self->pid > 1 && self->born ? open_process(self->pid, self->born) : -1;
+    end_at_gate(self);
     return self;
 }
 
@@ -134,6 +195,11 @@ void hm_kept_free(HmKept *self)
 int hm_kept_get_pid(const HmKept *self)
 {
     return self->fd < 0 ? 0 : self->pid;
+}
+
+gboolean hm_kept_has_begun(const HmKept *self)
+{
+    return self->fd >= 0 || !self->gate;
 }
 
 const char *const *hm_kept_get_ids(const HmKept *self)
@@ -193,13 +259,6 @@ void hm_kept_watch(HmKept *self, HmKeptDone done, gpointer user_data)
 
 /* Signals */
 
-static gboolean has_ended(const HmKept *self)
-{
-    struct pollfd poll_fd = {.fd = self->fd, .events = POLLIN};
-
-    return self->fd < 0 || poll(&poll_fd, 1, 0) != 0;
-}
-
 /* As captive_signal() has it. */
 static gboolean insists(HmKept *self, int signum)
 {
@@ -214,7 +273,7 @@ static gboolean insists(HmKept *self, int signum)
 
 void hm_kept_signal(HmKept *self, int signum)
 {
-    if (has_ended(self)) {
+    if (has_ended(self->fd)) {
         return;
     }
     if (insists(self, signum)) {

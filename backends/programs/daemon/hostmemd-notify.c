@@ -7,20 +7,26 @@
 /* A message of more than 4096 bytes is dropped, and a status is all of one. */
 #define MAX_STATUS 1024
 
-/* Whatever stands there, nobody waits for an answer. */
-static gboolean send_fd(const char *state, int fd)
+static gboolean send_fd(const char *state, int fd, GError **error)
 {
     int n = hm_sd_notify(state, fd);
 
-    if (n < 0) {
-        g_debug("cannot tell the service manager: %s", g_strerror(-n));
+    if (n <= 0) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM,
+                    "cannot tell the service manager: %s",
+                    n < 0 ? g_strerror(-n) : "there is none");
     }
     return n > 0;
 }
 
+/* Whatever stands there, nobody waits for an answer. */
 static void send(const char *state)
 {
-    send_fd(state, -1);
+    g_autoptr(GError) error = NULL;
+
+    if (!send_fd(state, -1, &error)) {
+        g_debug("%s", error->message);
+    }
 }
 
 gboolean hm_notify_wanted(void)
@@ -74,18 +80,18 @@ void hm_notify_stopping(void)
 }
 
 /* It is not polled: memory never hangs up. */
-gboolean hm_notify_store_fd(const char *name, int fd)
+gboolean hm_notify_store_fd(const char *name, int fd, GError **error)
 {
     g_return_val_if_fail(fd >= 0 && hm_inherited_is_name(name), FALSE);
     g_autofree char *state =
         g_strdup_printf("FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
-    return send_fd(state, fd);
+    return send_fd(state, fd, error);
 }
 
-gboolean hm_notify_remove_fd(const char *name)
+gboolean hm_notify_remove_fd(const char *name, GError **error)
 {
     g_return_val_if_fail(hm_inherited_is_name(name), FALSE);
     g_autofree char *state =
         g_strdup_printf("FDSTOREREMOVE=1\nFDNAME=%s", name);
-    return send_fd(state, -1);
+    return send_fd(state, -1, error);
 }

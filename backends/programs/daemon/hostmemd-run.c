@@ -10,7 +10,8 @@
  *
  * Where the memory outlives hostmemd the command does so, too: it is a guest on
  * that memory.  The next hostmemd stands behind it then, and starts no other
- * one: two guests on the same memory would be the end of both.
+ * one: two guests on the same memory would be the end of both.  For it to know,
+ * the command does not begin before a note of it is stored.
  */
 
 struct HmRun {
@@ -141,16 +142,26 @@ static void hold_again(HmRun *self)
     }
 }
 
-static gboolean stand_behind(HmRun *self, const char *note, const char *command,
-                             GError **error)
+/* The last process did not get as far as to say that it has begun; if it has,
+ * it may have put itself into the background, and somebody has its memory. */
+static gboolean may_have_begun(HmRun *self, const HmKept *kept)
 {
-    int pid;
+    const char *const *ids = hm_kept_get_ids(kept);
 
-    self->kept = hm_kept_new(note, error);
-    if (!self->kept) {
-        return FALSE;
+    for (; !hm_kept_has_begun(kept) && *ids; ids++) {
+        HostmemBackend *backend = hostmem_registry_lookup(
+            self->registry, *ids, HOSTMEM_TYPE_BACKEND, NULL);
+        if (backend && hostmem_backend_may_be_in_use(backend)) {
+            return TRUE;
+        }
     }
-    pid = hm_kept_get_pid(self->kept);
+    return hm_kept_has_begun(kept);
+}
+
+static void stand_behind(HmRun *self, const char *command)
+{
+    int pid = hm_kept_get_pid(self->kept);
+
     if (pid) {
         hold_again(self);
         fprintf(stderr,
@@ -163,7 +174,6 @@ static gboolean stand_behind(HmRun *self, const char *note, const char *command,
                       "started");
     }
     hm_kept_watch(self->kept, on_kept_ended, self);
-    return TRUE;
 }
 
 void hm_run_forget(HostmemRegistry *registry)
@@ -194,19 +204,39 @@ static char **ids_of(GPtrArray *backends)
     return g_strv_builder_end(ids);
 }
 
-static void leave_note(HmRun *self, const char *command)
+static gboolean leave_note(HmRun *self, const char *command, HmStore *store,
+                           GError **error)
 {
     g_auto(GStrv) ids = ids_of(self->backends);
-    g_autofree char *note = hm_kept_describe(
-        captive_get_pid(self->captive), captive_has_own_group(self->captive),
-        command, (const char *const *)ids);
+    g_autofree char *note = hm_kept_describe(self->captive, command,
+                                             (const char *const *)ids, error);
 
+    if (!note) {
+        return FALSE;
+    }
     hostmem_registry_set_note(self->registry, note);
+    return hm_store_save(store, error);
 }
 
-static gboolean start(HmRun *self, const char *command, gboolean survives,
+/* What cannot be stored now is tried again by the store. */
+static gboolean begin(HmRun *self, const char *command, HmStore *store,
                       GError **error)
 {
+    if (!leave_note(self, command, store, error)) {
+        g_prefix_error(error, "--run: the command is not started, as the next "
+                              "start could not know of it: ");
+        hostmem_registry_set_note(self->registry, NULL);
+        return FALSE;
+    }
+    captive_begin(self->captive);
+    leave_note(self, command, store, NULL);
+    return TRUE;
+}
+
+static gboolean start(HmRun *self, const char *command, HmStore *store,
+                      GError **error)
+{
+    const gboolean survives = hm_store_is_there(store);
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
     /* Nobody but us is to speak to our service manager. */
     const char *const hidden[] = {"NOTIFY_SOCKET", NULL};
@@ -214,6 +244,7 @@ static gboolean start(HmRun *self, const char *command, gboolean survives,
         .argv = argv,
         .hidden = hidden,
         .survives = survives,
+        .waits = survives,
     };
 
     self->captive = captive_new(&spec, hand_over, on_ended, self, error);
@@ -221,28 +252,31 @@ static gboolean start(HmRun *self, const char *command, gboolean survives,
         g_prefix_error(error, "--run: ");
         return FALSE;
     }
-    if (survives) {
-        leave_note(self, command);
-    }
-    return TRUE;
+    return !survives || begin(self, command, store, error);
 }
 
 HmRun *hm_run_new(HostmemRegistry *registry, const char *command,
-                  gboolean survives, HmRunDone done, gpointer user_data,
+                  HmStore *store, HmRunDone done, gpointer user_data,
                   GError **error)
 {
     const char *note = hostmem_registry_get_note(registry);
+    g_autoptr(HmKept) kept = NULL;
     g_autoptr(HmRun) self = g_new0(HmRun, 1);
 
     self->registry = registry;
     self->backends = g_ptr_array_new_with_free_func(g_object_unref);
     self->done = done;
     self->user_data = user_data;
-    if (note ? stand_behind(self, note, command, error)
-             : start(self, command, survives, error)) {
-        return g_steal_pointer(&self);
+    if (note && !(kept = hm_kept_new(note, error))) {
+        return NULL;
     }
-    return NULL;
+    if (kept && may_have_begun(self, kept)) {
+        self->kept = g_steal_pointer(&kept);
+        stand_behind(self, command);
+    } else if (!start(self, command, store, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&self);
 }
 
 void hm_run_free(HmRun *self)

@@ -170,9 +170,9 @@ static gboolean begin_serving(Daemon *self, GError **error)
     if (!options->quiet && !print_table(self, error)) {
         return FALSE;
     }
-    if (options->run && !(self->run = hm_run_new(self->registry, options->run,
-                                                 hm_store_is_there(self->store),
-                                                 on_run_done, self, error))) {
+    if (options->run &&
+        !(self->run = hm_run_new(self->registry, options->run, self->store,
+                                 on_run_done, self, error))) {
         return FALSE;
     }
     /* Before the process that the service manager knows is gone. */

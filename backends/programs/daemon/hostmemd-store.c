@@ -8,7 +8,8 @@
  * manager's store.  It takes what it is told, one message after the other, and
  * never answers; we may be killed between any two of them.  So what came is
  * stored first, then the state that needs it, and only then what nothing needs
- * any more is removed.
+ * any more is removed.  A message that cannot be sent holds up those behind it,
+ * and is tried again: what was stored before stays good.
  *
  * The registry says that its state has changed before anybody is answered: what
  * a client was told is stored.
@@ -16,16 +17,22 @@
 
 #define RETRY_S 1
 
+/* The old one goes when the new one is there. */
+#define N_STATES 2
+
 struct HmStore {
     HostmemRegistry *registry;
     GPtrArray *found;  /* (element-type HostmemSavedFd): from the last start */
     GHashTable *names; /* what is stored now */
     gulong handler;    /* 0: it does not follow the registry */
     guint retry;
-    guint64 room; /* descriptors the manager keeps; 0: unknown */
+    guint64 room;         /* descriptors the manager keeps; 0: unknown */
+    HostmemSave *pending; /* (nullable): not all of it is carried out */
+    guint sent;           /* messages of that */
     gboolean is_there;
-    gboolean warned; /* of too little room */
-    gboolean failed; /* the last save has */
+    gboolean has_state; /* one of @names is that of the last state */
+    gboolean warned;    /* of too little room */
+    gboolean failed;    /* the last save has */
 };
 
 static void saved_fd_free(gpointer data)
@@ -56,6 +63,7 @@ HmStore *hm_store_new(HostmemRegistry *registry, GPtrArray *inherited,
             g_ptr_array_add(self->found,
                             hostmem_saved_fd_new(one->name, one->fd));
             g_hash_table_add(self->names, g_strdup(one->name));
+            self->has_state |= g_str_has_prefix(one->name, HOSTMEM_STATE_NAME);
             one->fd = -1;
         }
     }
@@ -69,6 +77,7 @@ void hm_store_free(HmStore *self)
 {
     g_ptr_array_unref(self->found);
     g_hash_table_unref(self->names);
+    g_clear_pointer(&self->pending, hostmem_save_free);
     g_free(self);
 }
 
@@ -171,7 +180,7 @@ static gboolean is_first_start(HmStore *self, GError *error)
     g_error_free(error);
     g_hash_table_iter_init(&iter, self->names);
     while (g_hash_table_iter_next(&iter, &name, NULL)) {
-        hm_notify_remove_fd(name);
+        hm_notify_remove_fd(name, NULL);
     }
     g_hash_table_remove_all(self->names);
     return TRUE;
@@ -211,46 +220,101 @@ gboolean hm_store_restore_finish(GAsyncResult *result, GError **error)
 
 /* Storing */
 
-static void store(HmStore *self, const char *name, int fd)
+static gboolean store(HmStore *self, const char *name, int fd, GError **error)
 {
-    hm_notify_store_fd(name, fd);
+    if (!hm_notify_store_fd(name, fd, error)) {
+        return FALSE;
+    }
     g_hash_table_add(self->names, g_strdup(name));
+    return TRUE;
 }
 
-static void forget(HmStore *self, const char *name)
+static gboolean forget(HmStore *self, const char *name, GError **error)
 {
-    hm_notify_remove_fd(name);
+    if (!hm_notify_remove_fd(name, error)) {
+        return FALSE;
+    }
     g_hash_table_remove(self->names, name);
+    return TRUE;
 }
 
-/* Before anything is removed there is more than there will be. */
-static void check_room(HmStore *self)
+static void warn_of_room(HmStore *self)
 {
-    guint needed = g_hash_table_size(self->names);
-
-    if (!self->room || needed <= self->room || self->warned) {
-        return;
+    if (!self->warned) {
+        fprintf(stderr,
+                "hostmemd: warning: the service manager keeps "
+                "%" G_GUINT64_FORMAT " descriptors, and more are needed, one "
+                "for each backend or segment and %d for the state: what is "
+                "left out is lost at a restart; raise "
+                "FileDescriptorStoreMax=\n",
+                self->room, N_STATES);
     }
     self->warned = TRUE;
-    fprintf(stderr,
-            "hostmemd: warning: the service manager keeps %" G_GUINT64_FORMAT
-            " descriptors, and %u are needed: what is left out is lost at a "
-            "restart; raise FileDescriptorStoreMax=\n",
-            self->room, needed);
 }
 
-static void carry_out(HmStore *self, const HostmemSave *save)
+/* The last state is among them. */
+static gboolean has_room(const HmStore *self)
 {
-    for (guint i = 0; i < save->added->len; i++) {
-        const HostmemSavedFd *fd = save->added->pdata[i];
+    guint others = g_hash_table_size(self->names) - self->has_state;
 
-        store(self, fd->name, fd->fd);
+    return !self->room || others + 1 + N_STATES <= self->room;
+}
+
+/* Without a state all would be lost: it is never what there is no room for. */
+static gboolean store_memory(HmStore *self, const HostmemSavedFd *fd,
+                             GError **error)
+{
+    if (has_room(self)) {
+        return store(self, fd->name, fd->fd, error);
     }
-    store(self, save->state_name, save->state_fd);
-    check_room(self);
-    for (guint i = 0; i < save->removed->len; i++) {
-        forget(self, save->removed->pdata[i]);
+    warn_of_room(self);
+    return TRUE;
+}
+
+static gboolean store_state(HmStore *self, const HostmemSave *save,
+                            GError **error)
+{
+    gboolean ok = store(self, save->state_name, save->state_fd, error);
+
+    self->has_state |= ok;
+    return ok;
+}
+
+/* Message number @n of a save, in the order that matters. */
+static gboolean tell(HmStore *self, const HostmemSave *save, guint n,
+                     GError **error)
+{
+    const guint added = save->added->len;
+
+    if (n == added) {
+        return store_state(self, save, error);
     }
+    return n < added ? store_memory(self, save->added->pdata[n], error)
+                     : forget(self, save->removed->pdata[n - added - 1], error);
+}
+
+static gboolean carry_out(HmStore *self, GError **error)
+{
+    const HostmemSave *save = self->pending;
+
+    for (; save && self->sent <= save->added->len + save->removed->len;
+         self->sent++) {
+        if (!tell(self, save, self->sent, error)) {
+            return FALSE;
+        }
+    }
+    g_clear_pointer(&self->pending, hostmem_save_free);
+    self->sent = 0;
+    return TRUE;
+}
+
+gboolean hm_store_save(HmStore *self, GError **error)
+{
+    if (!carry_out(self, error)) {
+        return FALSE;
+    }
+    self->pending = hostmem_registry_save(self->registry, error);
+    return self->pending && carry_out(self, error);
 }
 
 static void save_now(HmStore *self);
@@ -282,15 +346,13 @@ static void save_failed(HmStore *self, const GError *error)
 static void save_now(HmStore *self)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(HostmemSave) save = hostmem_registry_save(self->registry, &error);
 
-    if (!save) {
+    if (!hm_store_save(self, &error)) {
         save_failed(self, error);
         return;
     }
     self->failed = FALSE;
     g_clear_handle_id(&self->retry, g_source_remove);
-    carry_out(self, save);
 }
 
 void hm_store_follow(HmStore *self)
@@ -315,6 +377,7 @@ void hm_store_leave(HmStore *self)
 {
     if (self->is_there) {
         hm_store_unfollow(self);
+        carry_out(self, NULL);
         hostmem_registry_leave_behind(self->registry);
     }
 }
@@ -329,7 +392,7 @@ void hm_store_empty(HmStore *self)
     }
     g_hash_table_iter_init(&iter, self->names);
     while (g_hash_table_iter_next(&iter, &name, NULL)) {
-        hm_notify_remove_fd(name);
+        hm_notify_remove_fd(name, NULL);
     }
     g_hash_table_remove_all(self->names);
 }

@@ -130,11 +130,13 @@ void hm_notify_stopping(void);
  * @name: of up to 255 printable ASCII characters, without ':'
  * @fd: (transfer none): there it may have the name in common with others
  *
- * Returns: whether it was sent; the manager does not say whether it had room
+ * The manager does not say whether it had room.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_SYSTEM when it could not be sent
  */
-gboolean hm_notify_store_fd(const char *name, int fd);
-/** Forgets all that are stored by that name.  Returns: whether it was sent */
-gboolean hm_notify_remove_fd(const char *name);
+gboolean hm_notify_store_fd(const char *name, int fd, GError **error);
+/** Forgets all that are stored by that name; fails as hm_notify_store_fd() */
+gboolean hm_notify_remove_fd(const char *name, GError **error);
 
 /* Device trees: hostmemd-fdt.c */
 
@@ -215,6 +217,13 @@ void hm_store_restore_async(HmStore *self, GCancellable *cancellable,
 gboolean hm_store_restore_finish(GAsyncResult *result, GError **error);
 /** From now on what is there is stored, and each change of it. */
 void hm_store_follow(HmStore *self);
+/**
+ * hm_store_save: store what is there now, not a moment later.
+ *
+ * Returns: FALSE when it is not all stored, with the error of
+ * hostmem_registry_save() or %HOSTMEM_ERROR_SYSTEM
+ */
+gboolean hm_store_save(HmStore *self, GError **error);
 /** The next process goes on with it: nothing more is stored, nothing of it is
  * given back. */
 void hm_store_leave(HmStore *self);
@@ -389,8 +398,9 @@ typedef void (*HmRunDone)(int status, gpointer user_data);
  * hm_run_new: start a shell command that gets the backends it names.
  * @command: each {ID} becomes the /proc/self/fd/N of that backend, each
  *     {ID:object} a memory-backend-file with it; see captive.h
- * @survives: it goes on when this process ends, and the next one finds it by
- *     the registry's note; else it gets SIGTERM then
+ * @store: when it is there the command goes on when this process ends, and the
+ *     next one finds it by the registry's note, which is stored before it
+ *     begins; else it gets SIGTERM then
  * @done: called with the exit status, or 128 and the number of the signal
  *
  * A command that an earlier process has started, and that goes on, takes the
@@ -401,11 +411,12 @@ typedef void (*HmRunDone)(int status, gpointer user_data);
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_NOT_FOUND (id),
  * %HOSTMEM_ERROR_UNSUPPORTED (private memory, or in several files),
- * %HOSTMEM_ERROR_LIMIT (descriptors), %HOSTMEM_ERROR_INVALID (a note that is
- * none), %HOSTMEM_ERROR_SYSTEM, or a %G_SPAWN_ERROR (no shell)
+ * %HOSTMEM_ERROR_LIMIT (descriptors, ids), %HOSTMEM_ERROR_INVALID (a note that
+ * is none), %HOSTMEM_ERROR_SYSTEM, a %G_SPAWN_ERROR (no shell), or what
+ * hm_store_save() says
  */
 HmRun *hm_run_new(HostmemRegistry *registry, const char *command,
-                  gboolean survives, HmRunDone done, gpointer user_data,
+                  HmStore *store, HmRunDone done, gpointer user_data,
                   GError **error);
 void hm_run_free(HmRun *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmRun, hm_run_free)
@@ -418,16 +429,30 @@ void hm_run_forget(HostmemRegistry *registry);
 
 /* A command that an earlier process has started: hostmemd-kept.c */
 
+typedef struct Captive Captive; /* captive.h */
 typedef struct HmKept HmKept;
 typedef void (*HmKeptDone)(gpointer user_data);
 
-/** (transfer full) (nullable): the note; NULL: it would be too long. */
-char *hm_kept_describe(int pid, gboolean own_group, const char *command,
-                       const char *const *ids);
-/** (transfer full): or NULL with %HOSTMEM_ERROR_INVALID */
+/**
+ * hm_kept_describe: the note about a command that runs, or waits to begin.
+ * @ids: of the backends that it got
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_LIMIT (too long)
+ */
+char *hm_kept_describe(Captive *captive, const char *command,
+                       const char *const *ids, GError **error);
+/**
+ * hm_kept_new: find the command of a note.
+ *
+ * One that waits for an earlier process to let it begin is ended.
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_INVALID
+ */
 HmKept *hm_kept_new(const char *note, GError **error);
 void hm_kept_free(HmKept *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HmKept, hm_kept_free)
+/** FALSE: the last process may have ended before it let it begin. */
+gboolean hm_kept_has_begun(const HmKept *self);
 /** 0: it had ended before. */
 int hm_kept_get_pid(const HmKept *self);
 const char *const *hm_kept_get_ids(const HmKept *self);
