@@ -165,7 +165,7 @@ static gboolean set_features(VmmKvm *self, GError **error)
 
 static gboolean set_long_mode(VmmKvm *self, GError **error)
 {
-    struct kvm_sregs registers;
+    struct kvm_sregs registers = {0};
     struct kvm_segment code = {
         .limit = G_MAXUINT32,
         .selector = 0x10,

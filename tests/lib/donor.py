@@ -13,7 +13,7 @@ import stat
 
 from harness import MIB, diag
 
-WRITTEN = 16 * MIB
+WRITTEN = 4 * MIB
 PAGE = 4096
 LINE = "hostmem-guest-wrote-this-pattern".ljust(63, "-")
 PATTERN = f"{LINE}\n".encode() * (PAGE // 64)
