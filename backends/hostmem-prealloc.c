@@ -112,9 +112,9 @@ static void note_stop(HostmemBackend *self, const GError *why)
     g_mutex_unlock(&object->value_lock);
 }
 
-/* Waits for change_lock: a change that has just turned "prealloc" on has to
- * store that first. */
-void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why)
+/* "prealloc" did not do all.  Waits for change_lock: a change that has just
+ * turned it on has to store that first. */
+static void prealloc_stopped(HostmemBackend *self, const GError *why)
 {
     HostmemObject *object = HOSTMEM_OBJECT(self);
 
@@ -139,7 +139,7 @@ static gboolean run_job(HostmemJob *job, gpointer data, GError **error)
                       &why)) {
         return TRUE;
     }
-    hm_backend_prealloc_stopped(self, why);
+    prealloc_stopped(self, why);
     g_propagate_error(error, why);
     return FALSE;
 }
@@ -282,7 +282,7 @@ static gboolean finish(HostmemBackend *self, GError **error)
     g_autoptr(GError) why = done ? hm_populate_steal_error(done) : NULL;
 
     if (why) {
-        hm_backend_prealloc_stopped(self, why);
+        prealloc_stopped(self, why);
     }
     return !wants_job(self) || hm_backend_start_job(self, 0, error);
 }
@@ -390,7 +390,7 @@ static void prepare_restored(HostmemBackend *self)
         self->pending = hm_populate_new(self, &all, &how, &why);
     }
     if (why) {
-        hm_backend_prealloc_stopped(self, why);
+        prealloc_stopped(self, why);
     }
 }
 
@@ -405,7 +405,7 @@ static void run_restored(GPtrArray *backends, GCancellable *cancellable)
         prepare_restored(g_ptr_array_index(backends, i));
     }
     while (!run_pending(backends, cancellable, &culprit, &why)) {
-        hm_backend_prealloc_stopped(culprit, why);
+        prealloc_stopped(culprit, why);
         g_clear_error(&why);
         for (guint i = 0; i < backends->len; i++) {
             HostmemBackend *backend = g_ptr_array_index(backends, i);
@@ -427,7 +427,7 @@ void hm_backends_finish_restored(GPtrArray *backends, GCancellable *cancellable)
 
         g_clear_pointer(&backend->pending, hm_populate_free);
         if (backend->resumes && !hm_backend_start_job(backend, 0, &why)) {
-            hm_backend_prealloc_stopped(backend, why);
+            prealloc_stopped(backend, why);
         }
     }
 }

@@ -441,9 +441,6 @@ gboolean hm_backends_finish(GPtrArray *backends, GCancellable *cancellable,
  */
 void hm_backends_finish_restored(GPtrArray *backends,
                                  GCancellable *cancellable);
-/** "prealloc" did not do all: it reads as off.  A message says why, unless
- * somebody wanted it so. */
-void hm_backend_prealloc_stopped(HostmemBackend *self, const GError *why);
 /** Whatever runs for "prealloc" ends, before this returns. */
 void hm_backend_end_job(HostmemBackend *self);
 

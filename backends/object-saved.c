@@ -435,18 +435,3 @@ gboolean hm_saved_read_text(HmSaved *self, const char *key, const char **value,
     *value = json_string_value(json);
     return TRUE;
 }
-
-gboolean hm_saved_read_flag(HmSaved *self, const char *key, gboolean *value,
-                            GError **error)
-{
-    json_t *json = json_object_get(self->state, key);
-
-    if (!json) {
-        return TRUE;
-    }
-    if (!json_is_boolean(json)) {
-        return refuse_state(key, "boolean", error);
-    }
-    *value = json_is_true(json);
-    return TRUE;
-}

@@ -92,9 +92,6 @@ gboolean hm_saved_read_size(HmSaved *self, const char *key, guint64 *value,
 /** The same of a text, (transfer none). */
 gboolean hm_saved_read_text(HmSaved *self, const char *key, const char **value,
                             GError **error);
-/** The same of a boolean. */
-gboolean hm_saved_read_flag(HmSaved *self, const char *key, gboolean *value,
-                            GError **error);
 
 /* For the registry */
 

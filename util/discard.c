@@ -305,18 +305,3 @@ gboolean hm_discard_list(const HmDiscardTarget *target,
     }
     return r == 0 || set_error(&walk, -r, error);
 }
-
-gboolean hm_discard(const HmDiscardTarget *target, guint64 offset,
-                    guint64 length, GError **error)
-{
-    g_autoptr(HmRangeList) ranges = hm_range_list_new();
-    HmRange range = {offset, length};
-
-    if (!check_alignment(target, &range, error)) {
-        return FALSE;
-    }
-    if (length) {
-        hm_range_list_add(ranges, &range);
-    }
-    return hm_discard_list(target, ranges, NULL, error);
-}

@@ -19,31 +19,22 @@ typedef struct {
 } HmDiscardTarget;
 
 /**
- * hm_discard: give a range back with the one right primitive for its mapping.
- * @offset: bytes from @addr, multiple of the page size; within the target
- * @length: bytes, multiple of the page size
- *
- * Shared memory and anonymous memory reads as zeroes afterwards; a private
- * mapping of a file reads as the file, which is left alone.
- *
- * Returns: FALSE with %HOSTMEM_ERROR_INVALID (alignment),
- * %HOSTMEM_ERROR_UNSUPPORTED (read-only file), %HOSTMEM_ERROR_SYSTEM
- */
-gboolean hm_discard(const HmDiscardTarget *target, guint64 offset,
-                    guint64 length, GError **error);
-
-/**
- * hm_discard_list: the same for many ranges, in as few calls as it takes.
- * @ranges: offsets from the target's address, multiples of the page
+ * hm_discard_list: give ranges back with the one right primitive for their
+ * mapping, in as few calls as it takes.
+ * @ranges: offsets in bytes from the target's address, multiples of the page
  *     size; within it
  * @reached: (out) (optional): bytes from the target's address; the end of the
  *     last range, or where it failed
+ *
+ * Shared memory and anonymous memory reads as zeroes afterwards; a private
+ * mapping of a file reads as the file, which is left alone.
  *
  * In ascending order.  All alignments are checked first.  After a failure what
  * lies below @reached is discarded and the ranges behind it are as before; of
  * the range that it lies in, the rest may be either.
  *
- * Returns: FALSE as hm_discard()
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID (alignment),
+ * %HOSTMEM_ERROR_UNSUPPORTED (read-only file), %HOSTMEM_ERROR_SYSTEM
  */
 gboolean hm_discard_list(const HmDiscardTarget *target,
                          const HmRangeList *ranges, guint64 *reached,

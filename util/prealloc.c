@@ -231,23 +231,3 @@ gboolean hm_prealloc_run_all(HmPreallocPart *parts, guint n,
     }
     return !culprit;
 }
-
-gboolean hm_prealloc_run(const HmPreallocRegion *region,
-                         const HmPreallocOptions *options,
-                         GCancellable *cancellable, HmPreallocResult *result,
-                         HmPreallocFailure *failure, GError **error)
-{
-    HmPreallocPart part = {.region = region, .options = options};
-    guint failed;
-
-    hm_prealloc_run_all(&part, 1, cancellable, &failed);
-    *result = part.result;
-    if (failure) {
-        *failure = part.failure;
-    }
-    if (part.error) {
-        g_propagate_error(error, part.error);
-        return FALSE;
-    }
-    return TRUE;
-}

@@ -118,16 +118,5 @@ typedef struct {
 gboolean hm_prealloc_run_all(HmPreallocPart *parts, guint n,
                              GCancellable *cancellable, guint *failed);
 
-/**
- * hm_prealloc_run: populate one region.
- * @failure: (nullable): filled when it returns FALSE
- *
- * Returns: FALSE with the part's error, also %HOSTMEM_ERROR_TIMED_OUT
- */
-gboolean hm_prealloc_run(const HmPreallocRegion *region,
-                         const HmPreallocOptions *options,
-                         GCancellable *cancellable, HmPreallocResult *result,
-                         HmPreallocFailure *failure, GError **error);
-
 /** Bytes of a chunk by default: a multiple of the page and huge page. */
 gsize hm_prealloc_chunk_size(const HmPreallocRegion *region, guint threads);

@@ -44,11 +44,6 @@ gboolean peer_json_number(const json_t *object, const char *key,
     return is_number;
 }
 
-gboolean peer_json_is_true(const json_t *object, const char *key)
-{
-    return json_is_true(json_object_get(object, key));
-}
-
 json_t *peer_json_find(const json_t *array, const char *key, const char *value)
 {
     json_t *element;

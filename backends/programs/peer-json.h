@@ -23,8 +23,6 @@ const char *peer_json_string(const json_t *object, const char *key);
 /** A member that is an integer from 0 up.  FALSE, and 0, without one. */
 gboolean peer_json_number(const json_t *object, const char *key,
                           guint64 *number);
-/** Whether a member is there, and true. */
-gboolean peer_json_is_true(const json_t *object, const char *key);
 /** (transfer none) (nullable): of an array of objects, that one whose member
  * @key is @value. */
 json_t *peer_json_find(const json_t *array, const char *key, const char *value);

@@ -98,3 +98,15 @@ HmDiscardTarget hm_pages_map_private(char fill)
     memset(target.addr, 'x', N_PAGES * target.page_size);
     return target;
 }
+
+gboolean hm_pages_discard(const HmDiscardTarget *target, guint64 offset,
+                          guint64 length, GError **error)
+{
+    g_autoptr(HmRangeList) ranges = hm_range_list_new();
+    HmRange range;
+
+    if (hm_range_init(&range, offset, length)) {
+        hm_range_list_add(ranges, &range);
+    }
+    return hm_discard_list(target, ranges, NULL, error);
+}

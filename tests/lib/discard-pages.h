@@ -14,6 +14,9 @@ HmDiscardTarget hm_pages_map_file(int flags);
 /** The file is all @fill behind a private mapping that is all 'x'. */
 HmDiscardTarget hm_pages_map_private(char fill);
 void hm_pages_unmap(HmDiscardTarget *target);
+/** hm_discard_list() of one range, in bytes; of none when @length is 0. */
+gboolean hm_pages_discard(const HmDiscardTarget *target, guint64 offset,
+                          guint64 length, GError **error);
 /** The first byte of each page, as text; '.' for 0. */
 void hm_pages_assert(const HmDiscardTarget *target, const char *expected);
 /** What the fake kernel was asked since its last reset. */

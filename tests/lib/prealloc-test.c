@@ -92,11 +92,17 @@ void prealloc_test_clear(PreallocTest *test)
 
 gboolean prealloc_test_run(PreallocTest *test)
 {
+    HmPreallocPart part = {.region = &test->region, .options = &test->options};
+    guint failed;
+
     test->region.plan = &test->plan;
     test->options.progress = &test->progress;
     g_clear_error(&test->error);
-    return hm_prealloc_run(&test->region, &test->options, test->cancellable,
-                           &test->result, &test->failure, &test->error);
+    hm_prealloc_run_all(&part, 1, test->cancellable, &failed);
+    test->result = part.result;
+    test->failure = part.failure;
+    test->error = part.error;
+    return !part.error;
 }
 
 void prealloc_test_succeed(PreallocTest *test)

@@ -319,7 +319,7 @@ static void test_pages_larger_than_a_batch_stay_whole(void)
     target.addr += HM_GIB - (guintptr)all.addr % HM_GIB;
     hm_fake_reset();
     hm_fake_hook(HM_FAKE_ADVISE, assert_pages_are_whole, &target);
-    g_assert_true(hm_discard(&target, 0, 2 * HM_GIB, &error));
+    g_assert_true(hm_pages_discard(&target, 0, 2 * HM_GIB, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(hm_fake_count(HM_FAKE_ADVISE), ==, 2);
     hm_fake_reset();

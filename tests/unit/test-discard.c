@@ -11,8 +11,8 @@
 static gboolean discard_pages(const HmDiscardTarget *target, guint first,
                               guint n, GError **error)
 {
-    return hm_discard(target, first * target->page_size, n * target->page_size,
-                      error);
+    return hm_pages_discard(target, first * target->page_size,
+                            n * target->page_size, error);
 }
 
 /* Discards pages 2 to 4 with exactly these calls. */
@@ -201,7 +201,7 @@ static void test_system_error_names_the_range(void)
     g_autoptr(GError) error = NULL;
 
     hm_fake_fail(HM_FAKE_PUNCH, 1, EIO);
-    g_assert_false(hm_discard(&target, 0, target.page_size, &error));
+    g_assert_false(hm_pages_discard(&target, 0, target.page_size, &error));
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_SYSTEM);
     g_assert_cmpstr(error->message, ==,
                     "cannot discard 4096 bytes at offset 0 of shared memory: "
@@ -229,7 +229,7 @@ static void assert_misaligned(const HmDiscardTarget *target, guint64 offset,
 {
     g_autoptr(GError) error = NULL;
 
-    g_assert_false(hm_discard(target, offset, length, &error));
+    g_assert_false(hm_pages_discard(target, offset, length, &error));
     g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID);
     g_assert_nonnull(strstr(error->message, "page size, 2097152 bytes"));
 }
@@ -249,13 +249,13 @@ static void test_misaligned_range_is_refused(void)
     hm_pages_assert_calls("");
 }
 
-static void test_empty_range_needs_nothing(void)
+static void test_empty_list_needs_nothing(void)
 {
     HmDiscardTarget target = hm_pages_map_anon(MAP_PRIVATE);
     g_autoptr(GError) error = NULL;
 
     hm_fake_reset();
-    g_assert_true(hm_discard(&target, 0, 0, &error));
+    g_assert_true(hm_pages_discard(&target, 0, 0, &error));
     g_assert_no_error(error);
     hm_pages_assert_calls("");
     hm_pages_unmap(&target);
@@ -294,6 +294,6 @@ int main(int argc, char **argv)
     add("/discard/readonly-file-is-refused", test_readonly_file_is_refused);
     add("/discard/misaligned-range-is-refused",
         test_misaligned_range_is_refused);
-    add("/discard/empty-range-needs-nothing", test_empty_range_needs_nothing);
+    add("/discard/empty-list-needs-nothing", test_empty_list_needs_nothing);
     return g_test_run();
 }

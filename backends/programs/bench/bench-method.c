@@ -242,8 +242,8 @@ static gint64 evaluate(const Worker *workers, guint n, GError **error)
     return end - start;
 }
 
-gint64 bench_method_run(const BenchMethod *self, const BenchMemory *memory,
-                        guint threads, GError **error)
+static gint64 run_method(const BenchMethod *self, const BenchMemory *memory,
+                         guint threads, GError **error)
 {
     Gate gate = {.state = CLOSED};
     g_autofree Worker *workers = g_new0(Worker, threads);
@@ -278,10 +278,10 @@ gint64 bench_measure(const BenchKind *kind, const BenchMethod *method,
         return -1;
     }
     if (method->state == BENCH_FILLED &&
-        bench_method_run(bench_method_write(), &memory, threads, error) < 0) {
+        run_method(bench_method_write(), &memory, threads, error) < 0) {
         return -1;
     }
-    return bench_method_run(method, &memory, threads, error);
+    return run_method(method, &memory, threads, error);
 }
 
 void bench_warm_up(const BenchOptions *options)

@@ -241,14 +241,10 @@ const BenchMethod *bench_method_memset(void);
 const char *bench_state_name(BenchState state);
 
 /**
- * bench_method_run: let threads work, each on its share of the memory.
+ * bench_measure: let threads work on fresh memory, each on its share.
  *
  * Returns: nanoseconds from the first start to the last end; -1 with @error
  */
-gint64 bench_method_run(const BenchMethod *self, const BenchMemory *memory,
-                        guint threads, GError **error);
-
-/** The same on fresh memory of a kind. */
 gint64 bench_measure(const BenchKind *kind, const BenchMethod *method,
                      gboolean shared, guint64 size, guint threads,
                      const BenchOptions *options, GError **error);

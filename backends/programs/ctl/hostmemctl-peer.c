@@ -142,11 +142,6 @@ gboolean ctl_peer_is_hostmem(CtlPeer *self)
     return self->is_hostmem;
 }
 
-HostmemQmpClient *ctl_peer_get_client(CtlPeer *self)
-{
-    return self->client;
-}
-
 /* Calls */
 
 static void on_answer(G_GNUC_UNUSED GObject *source, GAsyncResult *result,

@@ -39,11 +39,6 @@ void ctl_table_add(CtlTable *self, char *const *cells)
     g_ptr_array_add(self->rows, row);
 }
 
-guint ctl_table_get_n_rows(CtlTable *self)
-{
-    return self->rows->len;
-}
-
 static gsize width_of(CtlTable *self, guint column)
 {
     gsize width = ctl_text_width(self->columns[column].heading);

@@ -163,8 +163,6 @@ const char *ctl_peer_get_address(CtlPeer *self);
 const char *ctl_peer_get_name(CtlPeer *self);
 /** Whether it is a hostmemd. */
 gboolean ctl_peer_is_hostmem(CtlPeer *self);
-/** (transfer none): for what this file has no words for. */
-HostmemQmpClient *ctl_peer_get_client(CtlPeer *self);
 
 /**
  * ctl_peer_call: a command, and wait for its answer.
@@ -445,7 +443,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlTable, ctl_table_free)
 /** A cell for each column, (transfer full), NULL where there is nothing to
  * say.  They are made safe. */
 void ctl_table_add(CtlTable *self, char *const *cells);
-guint ctl_table_get_n_rows(CtlTable *self);
 /** A heading, a line for each row; nothing without a row. */
 void ctl_table_append_to(CtlTable *self, GString *text);
 
