@@ -132,10 +132,11 @@ def test_bad_options():
             "--json --csv": ["--json", "--csv"],
             "--dir /nonexistent": ["--dir", "/nonexistent"],
             "--plot /nonexistent/x.svg": ["--plot", "/nonexistent"],
+            "--plot /tmp": ["--plot", "/tmp is a directory"],
             "--object x": ["--object", "compare"],
             "plug --object x": ["--object", "compare"],
             "unplug --hostmemd x": ["--hostmemd", "compare"],
-            "--qemu true": ["--qemu", "plug"],
+            "--qemu true": ["--qemu", "plug", "snapshot"],
             "plug --qemu /nonexistent": ["--qemu", "/nonexistent"],
             "compare --object {}": ["--object", "JSON"],
             "compare --qemu /nonexistent": ["--qemu", "/nonexistent"],
@@ -151,6 +152,18 @@ def test_output_that_cannot_be_written():
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert result.returncode == 1, result
     assert "No space left on device" in result.stderr, result.stderr
+
+
+def test_plot_that_cannot_be_written():
+    """What was measured is not lost.  The name is too long for a file."""
+    with scratch() as folder:
+        result = subprocess.run(
+            [program("hostmem-bench"), "--size", "2M", "-n", "1",
+             "--plot", folder / ("x" * 300)],
+            capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1, result
+    assert result.stderr.startswith("hostmem-bench: --plot: "), result.stderr
+    assert "POPULATE_WRITE" in result.stdout, result.stdout
 
 
 # the grid
@@ -258,6 +271,12 @@ def test_plot_is_svg():
         texts = {element.text for element in root.iter()}
         assert {"private", "shared", "anon THP", "POPULATE_WRITE",
                 "chosen by hostmem", "fault", "memset"} <= texts, texts
+        names = [element for element in root.iter()
+                 if element.get("class") == "roof middle"]
+        rows = {name.get("y") for name in names}
+        assert len(names) == 4 and len(rows) == 2, rows
+        height = float(root.get("height"))
+        assert all(float(row) < height for row in rows), (rows, height)
 
 
 def test_huge_pages_are_measured_when_there_are_some():

@@ -128,7 +128,7 @@ static void add_facts(BenchReport *report, const BenchOptions *options)
     g_ptr_array_add(
         report->notes,
         g_strdup_printf("Pairs of runs in turns; medians; ratios are their "
-                        "time over ours, pair by pair; %u threads.",
+                        "time over ours, pair by pair; threads: %u.",
                         g_array_index(options->threads, guint, 0)));
 }
 

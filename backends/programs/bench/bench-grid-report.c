@@ -216,7 +216,7 @@ static void describe_marks(Teller *self)
 
     if (threads->len > 1) {
         self->report->mark_legend =
-            g_strdup_printf("with %u thread%s; the bar: with %u", first,
+            g_strdup_printf("with %u thread%s; bar and number: with %u", first,
                             first == 1 ? "" : "s", last);
     }
 }

@@ -198,8 +198,8 @@ static gboolean take_objects(BenchOptions *self, char **objects, GError **error)
         return refuse(error, "--object and --hostmemd go with 'compare' only");
     }
     if (self->mode == BENCH_GRID && self->qemu) {
-        return refuse(error, "--qemu goes with 'compare', 'plug', 'unplug' and "
-                             "'pool'");
+        return refuse(error, "--qemu goes with 'compare', 'plug', 'unplug', "
+                             "'pool' and 'snapshot'");
     }
     return TRUE;
 }
@@ -249,17 +249,23 @@ static gboolean check_directory(const char *option, const char *path,
     return TRUE;
 }
 
+static gboolean check_plot(const char *path, GError **error)
+{
+    g_autofree char *directory = g_path_get_dirname(path);
+
+    if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+        return refuse(error, "--plot: %s is a directory", path);
+    }
+    return check_directory("--plot", directory, error);
+}
+
 /* Before minutes of measuring, rather than after. */
 static gboolean check_files(const BenchOptions *self, GError **error)
 {
     if (!check_directory("--dir", self->directory, error)) {
         return FALSE;
     }
-    if (self->plot) {
-        g_autofree char *directory = g_path_get_dirname(self->plot);
-        return check_directory("--plot", directory, error);
-    }
-    return TRUE;
+    return !self->plot || check_plot(self->plot, error);
 }
 
 /* Takes @path. */

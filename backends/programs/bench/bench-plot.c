@@ -20,7 +20,7 @@
 #define GROUP_TITLE 22
 #define GROUP_GAP   6
 #define PANELS_TOP  160 /* where the axis begins */
-#define FOOT        44
+#define FOOT        32
 #define ROOF_PITCH  14
 #define HEAD_ROOM   1.15
 #define MIN_DECADES 1.0
@@ -40,7 +40,7 @@ static const char style[] =
     ".panel { font-size: 14px; font-weight: bold }\n"
     ".group { font-weight: bold }\n"
     ".small { font-size: 11px; fill: #5f6b76 }\n"
-    ".group, .value { paint-order: stroke; stroke: #fff; "
+    ".group, .value, .roof { paint-order: stroke; stroke: #fff; "
     "stroke-width: 3px }\n"
     ".value { font-size: 10.5px }\n"
     ".roof { font-size: 11px; fill: #a3123a }\n"
@@ -191,7 +191,7 @@ static void draw_axis(Plot *self, double left, double bottom)
             }
         }
     }
-    text_at(self, left + AXIS_WIDTH + 8, PANELS_TOP - 6, "small", "GiB/s");
+    text_at(self, left + AXIS_WIDTH + 18, PANELS_TOP - 6, "small", "GiB/s");
 }
 
 static void draw_roofs(Plot *self, double left, double bottom)
@@ -199,8 +199,10 @@ static void draw_roofs(Plot *self, double left, double bottom)
     for (guint i = 0; i < self->report->roofs->len; i++) {
         const BenchRoof *roof = self->report->roofs->pdata[i];
         double x = left + position(self, roof->rate);
-        vertical_line(self, x, PANELS_TOP, bottom + 17, "roofline");
-        text_at(self, x, bottom + 29, "roof middle", roof->key);
+        /* A row each: two roofs may be close to each other. */
+        double end = bottom + 17 + i * ROOF_PITCH;
+        vertical_line(self, x, PANELS_TOP, end, "roofline");
+        text_at(self, x, end + 12, "roof middle", roof->key);
     }
 }
 
@@ -248,11 +250,11 @@ static void draw_words(Plot *self, const BenchBar *bar, double axis, double y)
     double dot_end = has_mark(self, bar) ? position(self, bar->mark) + 3 : 0;
     g_autofree char *rate = format_rate(bar->rate);
     g_autofree char *value =
-        g_strdup_printf("%s  %s", rate, bar->text ? bar->text : "");
+        g_strconcat(rate, bar->text ? ", " : NULL, bar->text, NULL);
 
     text_at(self, axis - 8, y + BAR_HEIGHT - 1, "small end", bar->label);
     text_at(self, axis + MAX(end, dot_end) + 5, y + BAR_HEIGHT - 1.5, "value",
-            g_strchomp(value));
+            value);
 }
 
 static void draw_bars(Plot *self, const BenchPanel *panel, double axis,
@@ -374,13 +376,14 @@ char *bench_plot_format(const BenchReport *report)
     }
     double width = 2 * MARGIN + MAX(panels, 2) * (PANEL_WIDTH + PANEL_GAP);
     double bottom = PANELS_TOP + height;
+    double end = bottom + FOOT + self.report->roofs->len * ROOF_PITCH;
 
     find_axis(&self);
     g_string_append_printf(self.svg,
                            "<svg xmlns=\"http://www.w3.org/2000/svg\" "
                            "width=\"%.0f\" height=\"%.0f\" "
                            "viewBox=\"0 0 %.0f %.0f\">\n",
-                           width, bottom + FOOT, width, bottom + FOOT);
+                           width, end, width, end);
     g_string_append(self.svg, style);
     g_string_append(self.svg, "<rect width=\"100%\" height=\"100%\" "
                               "fill=\"#fff\"/>\n");

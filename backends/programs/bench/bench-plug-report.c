@@ -192,7 +192,7 @@ static void add_facts(BenchReport *report, const BenchOptions *options)
     g_ptr_array_add(
         report->notes,
         g_strdup_printf("Pairs of runs in turns; medians; ratios are their "
-                        "time over ours, pair by pair; ours has %u threads.",
+                        "time over ours, pair by pair; our threads: %u.",
                         g_array_index(options->threads, guint, 0)));
     g_ptr_array_add(
         report->notes,

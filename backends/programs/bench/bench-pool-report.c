@@ -131,7 +131,7 @@ static void add_facts(BenchReport *report, const BenchOptions *options)
         report->notes,
         g_strdup_printf("Rounds in turns; medians; ratios are their time over "
                         "ours, \"more ms\" ours less theirs, round by round; "
-                        "QEMU populates with %u threads.",
+                        "threads of QEMU's prealloc: %u.",
                         g_array_index(options->threads, guint, 0)));
     g_ptr_array_add(
         report->notes,

@@ -113,11 +113,12 @@ static void add_facts(BenchReport *report, const BenchOptions *options)
     bench_facts_add_limits(options, report->notes);
     g_ptr_array_add(
         report->notes,
-        g_strdup_printf("%u threads write to pages in no order; medians of the "
-                        "runs.  Longest and worst: how long one of them waited "
-                        "at most.  Slowdown: pages a second before, over those "
-                        "until the file is on the disk.",
-                        g_array_index(options->threads, guint, 0)));
+        g_strdup_printf(
+            "Threads that write to pages in no order: %u; medians "
+            "of the runs.  Longest and worst: how long one of them waited "
+            "at most.  Slowdown: pages a second before, over those "
+            "until the file is on the disk.",
+            g_array_index(options->threads, guint, 0)));
     g_ptr_array_add(report->notes,
                     g_strdup_printf("Files go to %s.", options->directory));
 }

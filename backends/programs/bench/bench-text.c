@@ -128,7 +128,8 @@ static void append_tables(GString *text, const BenchReport *report)
         }
         const char *next = record ? heading_of(report, record) : NULL;
         if (table->len && g_strcmp0(next, heading) != 0) {
-            g_string_append_printf(text, "\n%s\n\n", heading);
+            g_string_append_printf(text, "\n%s%s", heading,
+                                   heading[0] ? "\n\n" : "");
             append_table(text, report, table);
             g_ptr_array_set_size(table, 0);
         }

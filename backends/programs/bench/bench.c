@@ -34,18 +34,26 @@ static char *format(const BenchReport *report, BenchFormat format)
     }
 }
 
+static gboolean draw(const BenchReport *report, const char *path,
+                     GError **error)
+{
+    g_autofree char *plot = bench_plot_format(report);
+
+    if (g_file_set_contents(path, plot, -1, error)) {
+        return TRUE;
+    }
+    g_prefix_error(error, "--plot: ");
+    return FALSE;
+}
+
+/* The text first: of minutes of measuring something is left, then. */
 static gboolean tell(const BenchOptions *options, const BenchReport *report,
                      GError **error)
 {
     g_autofree char *text = format(report, options->format);
 
-    if (options->plot) {
-        g_autofree char *plot = bench_plot_format(report);
-        if (!g_file_set_contents(options->plot, plot, -1, error)) {
-            return FALSE;
-        }
-    }
-    return print(text, error);
+    return print(text, error) &&
+           (!options->plot || draw(report, options->plot, error));
 }
 
 static BenchReport *measure_in_mode(const BenchOptions *options)
