@@ -513,33 +513,54 @@ char *hm_backend_block_name(HostmemBackend *self)
                                : hostmem_object_get_type_name(object));
 }
 
+static gboolean is_within(HostmemBackend *self, HmRange *range)
+{
+    /* What others know of: less than is mapped while it grows. */
+    const guint64 size = hostmem_backend_get_size(self);
+    HmRange all = {0, size};
+
+    /* No overflow: the size was checked. */
+    hm_align_up(size, self->backing.page_size, &all.length);
+    if (hm_range_end(range) == size) {
+        range->length = all.length - range->offset;
+    }
+    return hm_range_contains(&all, range);
+}
+
+static gboolean refuse_range(HostmemBackend *self, const char *verb,
+                             guint64 offset, guint64 length, const char *why,
+                             guint64 limit, GError **error)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+    g_autofree char *size = limit ? hm_size_format(limit) : g_strdup("");
+
+    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
+                        "cannot %s 0x%" G_GINT64_MODIFIER
+                        "x bytes at offset 0x%" G_GINT64_MODIFIER
+                        "x of %s: %s%s",
+                        verb, length, offset, what, why, size);
+}
+
 gboolean hm_backend_check_range(HostmemBackend *self, const char *verb,
                                 guint64 offset, guint64 length, HmRange *range,
                                 GError **error)
 {
-    g_autofree char *what = NULL;
+    const gsize page_size = self->backing.page_size;
 
-    if (hm_object_is_complete(HOSTMEM_OBJECT(self)) &&
-        hm_range_init(range, offset, length)) {
-        /* What others know of: less than is mapped while it grows. */
-        const guint64 size = hostmem_backend_get_size(self);
-        const gsize page_size = self->backing.page_size;
-        HmRange all = {0, size};
-
-        /* No overflow: the size was checked. */
-        hm_align_up(size, page_size, &all.length);
-        if (hm_range_end(range) == size) {
-            range->length = all.length - offset;
-        }
-        if (hm_range_contains(&all, range) &&
-            hm_is_aligned(range->offset | range->length, page_size)) {
-            return TRUE;
-        }
+    if (!hm_object_is_complete(HOSTMEM_OBJECT(self))) {
+        return refuse_range(self, verb, offset, length,
+                            "it is still being created", 0, error);
     }
-    what = hm_object_describe(HOSTMEM_OBJECT(self));
-    return hm_set_error(error, HOSTMEM_ERROR_INVALID,
-                        "cannot %s 0x%" G_GINT64_MODIFIER
-                        "x bytes at offset 0x%" G_GINT64_MODIFIER
-                        "x of %s: not whole pages of a ready backend",
-                        verb, length, offset, what);
+    if (!length) {
+        return refuse_range(self, verb, offset, length,
+                            "a range has at least a page of ", page_size,
+                            error);
+    }
+    if (!hm_range_init(range, offset, length) || !is_within(self, range)) {
+        return refuse_range(self, verb, offset, length, "its size is ",
+                            hostmem_backend_get_size(self), error);
+    }
+    return hm_is_aligned(range->offset | range->length, page_size) ||
+           refuse_range(self, verb, offset, length,
+                        "not whole pages, which are of ", page_size, error);
 }
