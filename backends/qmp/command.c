@@ -192,6 +192,9 @@ static const HmQmpType type_memory_fd = OBJECT(
     {"page-size", &hm_qmp_type_int}, {"sealed", &hm_qmp_type_bool},
     {"in-use", &hm_qmp_type_bool, TRUE}, {"parts", &type_memory_part_list});
 
+static const HmQmpType type_memory_advise =
+    OBJECT("MemoryAdviceInfo", {"job", &hm_qmp_type_str, TRUE});
+
 static const HmQmpType type_memory_snapshot =
     OBJECT("MemorySnapshotInfo", {"job", &hm_qmp_type_str});
 
@@ -296,7 +299,8 @@ static const HmQmpCommand commands[] = {
     {"job-cancel", hm_qmp_run_job_cancel, ROWS(job_rows), .flags = HM_QMP_OOB},
     {"job-dismiss", hm_qmp_run_job_dismiss, ROWS(job_rows),
      .flags = HM_QMP_OOB},
-    {"memory-advise", hm_qmp_run_memory_advise, ROWS(memory_advise_rows)},
+    {"memory-advise", hm_qmp_run_memory_advise, ROWS(memory_advise_rows),
+     &type_memory_advise},
     {"memory-discard", hm_qmp_run_memory_discard, ROWS(memory_discard_rows)},
     {"memory-snapshot", hm_qmp_run_memory_snapshot, ROWS(memory_snapshot_rows),
      &type_memory_snapshot},

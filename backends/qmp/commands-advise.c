@@ -175,6 +175,17 @@ static gboolean check_ranges(HostmemBackend *backend, const GArray *ranges,
     return TRUE;
 }
 
+/* (transfer full): what goes on, if something does. */
+static json_t *tell_job(HostmemBackend *backend, HostmemAdvice advice)
+{
+    g_autoptr(HostmemJob) job = advice == HOSTMEM_ADVICE_COLLAPSE
+                                    ? hostmem_backend_get_collapse_job(backend)
+                                    : NULL;
+
+    return job ? json_pack("{s:s}", "job", hostmem_job_get_id(job))
+               : json_object();
+}
+
 /* A HmQmpWorkFunc. */
 static json_t *advise(HmQmpCall *call, GPtrArray *objects,
                       GObject *target G_GNUC_UNUSED, GCancellable *cancellable,
@@ -196,7 +207,7 @@ static json_t *advise(HmQmpCall *call, GPtrArray *objects,
             return NULL;
         }
     }
-    return json_object();
+    return tell_job(backend, advice);
 }
 
 static void run(HmQmpCall *call,

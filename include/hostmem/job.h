@@ -32,17 +32,17 @@ GType hostmem_job_status_get_type(void) G_GNUC_CONST;
  *
  * What goes on for an object after the call that asked for it has returned:
  * the population of a backend with "prealloc-async", which is named after it,
- * or a snapshot of one, "ID:snapshot".  An object has one of each type at a
- * time.  A job that is over stays until it is dismissed, the next one begins,
- * or the object goes.
+ * a snapshot of one, "ID:snapshot", or its collapse into huge pages,
+ * "ID:collapse".  An object has one of each type at a time.  A job that is over
+ * stays until it is dismissed, the next one begins, or the object goes.
  *
  * A job keeps nothing of its object alive: the last unref of the object
  * cancels the job and waits for that.
  *
- * Read-only properties: "id", "type" ("prealloc" or "snapshot"), "status",
- * "current-progress" and "total-progress" (bytes).  They do not notify: see
- * HostmemRegistry's "job-changed".  Every function may be called from any
- * thread.
+ * Read-only properties: "id", "type" ("prealloc", "snapshot" or "collapse"),
+ * "status", "current-progress" and "total-progress" (bytes).  They do not
+ * notify: see HostmemRegistry's "job-changed".  Every function may be called
+ * from any thread.
  */
 #define HOSTMEM_TYPE_JOB (hostmem_job_get_type())
 typedef struct _HostmemJob HostmemJob;
@@ -74,8 +74,10 @@ void hostmem_job_get_progress(HostmemJob *self, guint64 *done, guint64 *total);
  * hostmem_job_get_error: why it did not do all of it.
  *
  * Returns: (transfer full) (nullable): as from hostmem_backend_populate(), or
- * %HOSTMEM_ERROR_TIMED_OUT (the deadline has passed); NULL while it is at
- * work, and when all is done
+ * %HOSTMEM_ERROR_TIMED_OUT (the deadline has passed); of a snapshot or a
+ * collapse as said at hostmem_backend_snapshot() and
+ * hostmem_backend_get_collapse_job(); NULL while it is at work, and when all is
+ * done
  */
 GError *hostmem_job_get_error(HostmemJob *self);
 

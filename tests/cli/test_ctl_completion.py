@@ -157,6 +157,17 @@ def test_what_exec_and_attach_take():
         assert complete("hostmemctl attach --no") == {"--node"}
 
 
+def test_what_advise_and_discard_take():
+    with Hostmemd("-object", RAM) as daemon:
+        for command in "advise", "discard":
+            assert complete(f"hostmemctl {command} ", server=daemon) == {"m0"}
+    assert complete("hostmemctl advise m0 ") == {"will-need", "cold",
+                                                 "page-out", "collapse"}
+    assert complete("hostmemctl advise m0 cold --w") == {"--wait"}
+    for line in "advise m0 cold a", "discard m0 a", "discard m0 0+1M a":
+        assert complete(f"hostmemctl {line}") == {"all"}
+
+
 def test_help_of_types():
     assert complete("hostmemctl help memory-backend-f") == {
         "memory-backend-file"}

@@ -14,8 +14,8 @@ from ctl import (address_of, command_of, ctl, ctl_fails,
 from harness import Hostmemd, program, scratch
 
 COMMANDS = ("status", "add", "del", "get", "set", "plug", "jobs", "cancel",
-            "pools", "exec", "attach", "detach", "snapshot",
-            "events", "shell", "help", "completion")
+            "pools", "exec", "attach", "detach", "advise", "discard",
+            "snapshot", "events", "shell", "help", "completion")
 
 
 # the command line

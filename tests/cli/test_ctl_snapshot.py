@@ -4,7 +4,8 @@
 import os
 
 import harness
-from ctl import ctl, ctl_fails, run_ctl
+from ctl import Terminal, ctl, ctl_fails, run_ctl
+from fdclient import handed_over
 from harness import MIB, Hostmemd, scratch, skip, wait_until
 
 RAM = "memory-backend-ram,id=m0,size=64M"
@@ -46,6 +47,23 @@ def test_jobs_and_cancel():
         wait_until(lambda: "concluded" in ctl(daemon, "jobs"))
         text = ctl(daemon, "jobs")
         assert "m0:snapshot" in text and "snapshot" in text, text
+
+
+def test_wait_shows_progress():
+    """So much that is written so slowly is not over before we look."""
+    with scratch() as folder, Hostmemd(
+            "-object", "memory-backend-memfd,id=m0,size=64M") as daemon:
+        take(daemon, "m0", folder / "probe", "--wait")
+        with handed_over(daemon) as [memory]:
+            memory[:] = b"x" * len(memory)
+        with Terminal(daemon, "snapshot", "m0", folder / "image", "--wait",
+                      "--allow-exposed", "--max-bandwidth=256K") as terminal:
+            wait_until(lambda: b"m0:snapshot [" in terminal.read())
+            assert b"of 64 MiB" in terminal.output, terminal.output
+            ctl(daemon, "cancel", "m0:snapshot")
+            assert terminal.wait() == 1
+        assert b"job 'm0:snapshot': " in terminal.output, terminal.output
+        assert os.listdir(folder) == ["probe"]
 
 
 def test_refused():

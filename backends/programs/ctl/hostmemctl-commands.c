@@ -39,6 +39,26 @@ static const CtlOption add_options[] = {
     {0},
 };
 
+/* advise, discard */
+
+static const CtlArgument advise_arguments[] = {
+    {"ID", CTL_WORD_BACKEND},
+    {"ADVICE", CTL_WORD_ADVICE},
+    {"RANGE", CTL_WORD_RANGE, CTL_OPTIONAL | CTL_REPEATED},
+    {0},
+};
+static const CtlOption advise_options[] = {
+    {"--wait",
+     .help = "Of collapse, which is a job: wait until it has ended, show how\n"
+             "far it is, and fail when it does."},
+    {0},
+};
+static const CtlArgument discard_arguments[] = {
+    {"ID", CTL_WORD_BACKEND},
+    {"RANGE", CTL_WORD_RANGE, CTL_REPEATED},
+    {0},
+};
+
 /* attach, detach */
 
 #define ROWS_DIMM                                  \
@@ -276,6 +296,15 @@ const CtlCommand ctl_commands[] = {
      ctl_run_attach},
     {"detach", attach_arguments, detach_options,
      "Have the guest of a QEMU release it, and unplug it.", ctl_run_detach},
+    {"advise", advise_arguments, advise_options,
+     "Tell the kernel what the memory of a backend is for: will-need, cold,\n"
+     "page-out, or collapse into huge pages.  RANGE is OFFSET+LENGTH, such\n"
+     "as 1G+512M; without one it is all of it.",
+     ctl_run_advise},
+    {"discard", discard_arguments, NULL,
+     "Give ranges of the memory of a backend back to the host, as a balloon\n"
+     "does: what they hold is lost.  RANGE is OFFSET+LENGTH, or all.",
+     ctl_run_discard},
     {"snapshot", snapshot_arguments, snapshot_options,
      "Write what the memory of a backend holds now to a file, while it is\n"
      "used.",

@@ -226,6 +226,15 @@ static void offer_topics(Line *line)
     }
 }
 
+static void offer_advice(Line *line)
+{
+    g_autoptr(GEnumClass) klass = g_type_class_ref(HOSTMEM_TYPE_ADVICE);
+
+    for (guint i = 0; i < klass->n_values; i++) {
+        offer(line, klass->values[i].value_nick, "");
+    }
+}
+
 static void offer_word(Line *line, CtlWord word)
 {
     switch (word) {
@@ -242,6 +251,12 @@ static void offer_word(Line *line, CtlWord word)
         break;
     case CTL_WORD_DOMAIN:
         offer_domains(line);
+        break;
+    case CTL_WORD_ADVICE:
+        offer_advice(line);
+        break;
+    case CTL_WORD_RANGE:
+        offer(line, "all", "");
         break;
     case CTL_WORD_SHELL:
         offer(line, "bash", "");

@@ -27,6 +27,8 @@ typedef enum {
     CTL_WORD_DEVICE,   /* the id of a device */
     CTL_WORD_PROPERTY, /* of the object that the word before names */
     CTL_WORD_JOB,      /* the id of a job */
+    CTL_WORD_ADVICE,   /* of memory-advise */
+    CTL_WORD_RANGE,    /* OFFSET+LENGTH, or all */
     CTL_WORD_PROGRAM,  /* a program */
     CTL_WORD_PATH,     /* the path of an object or a device */
     CTL_WORD_TYPE,     /* a type of objects */
@@ -532,6 +534,10 @@ int ctl_job_wait(CtlPeer *peer, const char *id, CtlProgress *progress,
                  GError **error);
 
 /* What the rows run, by file. */
+
+/* hostmemctl-advise.c */
+int ctl_run_advise(CtlCall *call, GError **error);
+int ctl_run_discard(CtlCall *call, GError **error);
 
 /* hostmemctl-attach.c */
 int ctl_run_attach(CtlCall *call, GError **error);
