@@ -36,6 +36,7 @@ typedef struct {
     guint64 file_length; /* see hm_backing_grow() */
     gboolean moved;
     HmMapping before; /* when it has moved */
+    gsize fresh;      /* and where nothing is set of the mapping any more */
 } Resize;
 
 static void resize_clear(Resize *self)
@@ -207,8 +208,9 @@ static gboolean map_more(Resize *self, GError **error)
         return hm_mapping_grow(&backend->mapping, &backend->backing,
                                &self->options, error);
     }
-    self->moved = hm_mapping_move(&backend->mapping, &backend->backing,
-                                  &self->options, &self->before, error);
+    self->moved =
+        hm_mapping_move(&backend->mapping, &backend->backing, &self->options,
+                        &self->before, &self->fresh, error);
     return self->moved;
 }
 
@@ -289,13 +291,12 @@ static void take_back(Resize *self)
 
 /* More: its properties */
 
-/* What moved as a whole took them along; huge pages were mapped anew. */
+/* What moved took them along, for the new part too or for what there was; or it
+ * was mapped anew. */
 static HmRange fresh_range(const Resize *self)
 {
     const guint64 from =
-        self->moved && self->backend->backing.kind == HM_MEM_HUGETLB
-            ? 0
-            : self->old_length;
+        self->moved ? MIN(self->fresh, self->old_length) : self->old_length;
 
     return (HmRange){from, self->length - from};
 }
@@ -306,7 +307,7 @@ static gboolean set_properties(const Resize *self, const HmRange *range,
 {
     HostmemBackend *backend = self->backend;
 
-    if (self->moved && backend->backing.kind != HM_MEM_HUGETLB) {
+    if (self->moved && self->fresh == self->length) {
         return hm_backend_bind_file(backend, range, error);
     }
     hm_backend_advise_range(backend, range, backend->huge_advised);

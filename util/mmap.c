@@ -304,12 +304,23 @@ static int map_parts(guint8 *start, const HmBacking *backing, int prot,
     return ret;
 }
 
+gboolean hm_mapping_set_error(const HmBacking *backing,
+                              const HmMappingOptions *options, int err,
+                              GError **error)
+{
+    Cause cause = {.code = code_of(err)};
+
+    if (err == ENOMEM) {
+        blame_memory(backing, options, &cause);
+    }
+    return fail(backing, options, err, &cause, error);
+}
+
 gboolean hm_mapping_activate(void *start, const HmBacking *backing,
                              const HmMappingOptions *options, GError **error)
 {
     int prot = options->readonly ? PROT_READ : PROT_READ | PROT_WRITE;
     int flags = map_flags(backing, options);
-    Cause cause = {0};
     void *addr;
     int ret;
 
@@ -319,14 +330,7 @@ gboolean hm_mapping_activate(void *start, const HmBacking *backing,
         ret = hm_os_map(start, (gsize)backing->length, prot, flags, backing->fd,
                         backing->offset, &addr);
     }
-    if (ret < 0) {
-        cause.code = code_of(-ret);
-        if (ret == -ENOMEM) {
-            blame_memory(backing, options, &cause);
-        }
-        return fail(backing, options, -ret, &cause, error);
-    }
-    return TRUE;
+    return ret == 0 || hm_mapping_set_error(backing, options, -ret, error);
 }
 
 /* With overcommit_memory 2 the kernel takes no notice of MAP_NORESERVE. */

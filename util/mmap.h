@@ -38,7 +38,7 @@ gboolean hm_mapping_init(HmMapping *self, const HmBacking *backing,
 void hm_mapping_clear(HmMapping *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HmMapping, hm_mapping_clear)
 
-/* mmap-resize.c: nothing of a backing with parts is resized. */
+/* mmap-resize.c, mmap-move.c: nothing of a backing with parts is resized. */
 
 /** Bytes that the memory may come to where it is. */
 gsize hm_mapping_room(const HmMapping *self);
@@ -67,16 +67,19 @@ void hm_mapping_undo_grow(HmMapping *self, gsize length);
  * @backing: of its new length, which is more than is mapped
  * @before: (out): the place that it had, to be given to hm_mapping_move_back(),
  *     or to be cleared
+ * @fresh: (out): bytes; from there on nothing is set of the mapping, as by
+ *     madvise(2).  The new length: what was set holds for the new part as well
  *
- * Pages stay, and what was set of the mapping holds for the new part as well;
- * huge pages of a pool are mapped anew, and nothing is set.
+ * Pages stay, and what was set of parts of it.  Huge pages of a pool that are
+ * shared are mapped anew, all of them, before Linux 5.17.
  *
- * Returns: FALSE as hm_mapping_init(), and with %HOSTMEM_ERROR_UNSUPPORTED (the
- * kernel cannot move it); nothing has changed then
+ * Returns: FALSE as hm_mapping_init(), with %HOSTMEM_ERROR_LIMIT also for
+ * RLIMIT_MEMLOCK and with %HOSTMEM_ERROR_UNSUPPORTED also for what the kernel
+ * cannot move; nothing has changed then
  */
 gboolean hm_mapping_move(HmMapping *self, const HmBacking *backing,
                          const HmMappingOptions *options, HmMapping *before,
-                         GError **error);
+                         gsize *fresh, GError **error);
 /**
  * hm_mapping_move_back: undo hm_mapping_move(): the length, and the place where
  * that is still free.

@@ -368,6 +368,8 @@ typedef enum {
  * that has no room, being without "max-size", goes to another address with all
  * its pages, if nobody holds the backend: ask for the address anew.  Locked
  * memory stays locked, and where it is locked on fault, nothing is faulted in.
+ * What parts of it were given by mlock(2), mbind(2), madvise(2) or mprotect(2)
+ * goes along; the new part has the properties of the backend.
  *
  * A backend does not become smaller than what somebody needs: who holds it, a
  * device, and for good who got a descriptor or can find it by name.
@@ -378,9 +380,10 @@ typedef enum {
  *
  * Returns: FALSE with %HOSTMEM_ERROR_INVALID (size; more than "max-size"; a
  * file that is too short and cannot be made longer),
- * %HOSTMEM_ERROR_UNSUPPORTED (no room to grow; memory of a pool; what the
- * kernel cannot move), %HOSTMEM_ERROR_BUSY (being created, or populated by a
- * job; somebody needs it), or as hostmem_backend_populate()
+ * %HOSTMEM_ERROR_UNSUPPORTED (no room to grow; memory of a pool; parts that are
+ * not mapped any more, and before Linux 5.17 private huge pages, cannot move),
+ * %HOSTMEM_ERROR_BUSY (being created, populated by a job, or saved by a
+ * snapshot; somebody needs it), or as hostmem_backend_populate()
  */
 gboolean hostmem_backend_resize(HostmemBackend *self, guint64 size,
                                 HostmemResizeFlags flags,

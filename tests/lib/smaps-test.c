@@ -30,6 +30,7 @@ static void add_line(HmTestSmaps *sums, const char *line)
     if (g_str_has_prefix(line, "VmFlags:")) {
         sums->locks += strstr(line, " lo") != NULL;
         sums->locks_on_fault += strstr(line, " lf") != NULL;
+        sums->not_dumped += strstr(line, " dd") != NULL;
     }
 }
 

@@ -11,6 +11,7 @@ typedef struct {
     guint mappings;       /* how many */
     guint locks;          /* of these have VmFlags "lo" */
     guint locks_on_fault; /* and of these "lf" */
+    guint not_dumped;     /* of all of them have VmFlags "dd" */
 } HmTestSmaps;
 
 /** Sums of /proc/self/smaps. */

@@ -7,6 +7,7 @@
 #include <hostmem/registry.h>
 #include "smaps-test.h"
 #include "util/linux-compat.h"
+#include "util/os.h"
 #include "util/size.h"
 
 /*
@@ -208,6 +209,67 @@ static void test_it_moves_many_times(void)
     drop();
 }
 
+/* Parts with properties of their own */
+
+#define QUARTER (SIZE / 4)
+
+/* Returns: whether this kernel has policies */
+static gboolean prefer_first_node(void *addr, gsize length)
+{
+    unsigned long nodes = 1;
+
+    return syscall(SYS_mbind, addr, length, MPOL_PREFERRED, &nodes,
+                   8 * sizeof(nodes), 0) == 0;
+}
+
+static void assert_parts(HostmemBackend *backend, guint64 resident,
+                         gboolean bound)
+{
+    const guint64 size = hostmem_backend_get_size(backend);
+    guint8 *addr = memory_of(backend);
+    HmTestSmaps sums;
+
+    hm_test_read_smaps(addr, size, &sums);
+    g_assert_cmpuint(sums.size, ==, size);
+    g_assert_cmpuint(sums.resident, ==, resident);
+    g_assert_cmpuint(sums.locked, ==, resident - QUARTER);
+    g_assert_cmpuint(bytes_with_flag(backend, " lo"), ==, size - QUARTER);
+    g_assert_cmpuint(bytes_with_flag(backend, " lf"), ==, size - QUARTER);
+    for (guint64 at = 0; at < SIZE; at += 512) {
+        g_assert_cmpuint(addr[at], ==, 'x');
+    }
+    if (bound) {
+        g_assert_cmpint(policy_at(addr), ==, MPOL_DEFAULT);
+        g_assert_cmpint(policy_at(addr + SIZE - 1), ==, MPOL_PREFERRED);
+    }
+}
+
+/* A quarter is not locked, a half has another policy; and what is new has the
+ * properties of the backend. */
+static void test_parts_keep_their_own(gconstpointer options)
+{
+    HostmemBackend *backend = make(options, ",mem-lock=on-fault");
+    gboolean bound;
+
+    if (!backend) {
+        return;
+    }
+    touch(backend, 0, SIZE);
+    g_assert_cmpint(hm_os_munlock(memory_of(backend) + QUARTER, QUARTER), ==,
+                    0);
+    bound = prefer_first_node(memory_of(backend) + HALF, HALF);
+    for (guint i = 2; i < 5; i++) {
+        guint8 *addr = memory_of(backend);
+
+        resize(backend, i * SIZE);
+        g_assert_true(memory_of(backend) != addr);
+        assert_parts(backend, SIZE, bound);
+    }
+    touch(backend, SIZE, SIZE);
+    assert_parts(backend, 2 * SIZE, bound);
+    drop();
+}
+
 /* What is given up is free at once. */
 static void test_shrinking_frees_memory(gconstpointer options)
 {
@@ -240,6 +302,11 @@ int main(int argc, char **argv)
         add("lock-on-fault", kinds[i], test_lock_on_fault_is_kept);
         add("locked", kinds[i], test_locked_memory_is_all_there);
         add("shrinking", kinds[i], test_shrinking_frees_memory);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (!strstr(kinds[i], ROOM)) {
+            add("parts", kinds[i], test_parts_keep_their_own);
+        }
     }
     add("properties", RAM, test_properties_are_kept);
     add("properties", RAM ",share=on", test_properties_are_kept);

@@ -528,10 +528,12 @@ static void test_a_move_that_is_undone(void)
     g_auto(HmMapping) mapping = map_with_room(&backing, 4 * HM_MIB);
     g_auto(HmMapping) before = {0};
     guint8 *addr = mapping.addr;
+    gsize fresh;
 
     addr[0] = 1;
     g_assert_true(hm_mapping_move(&mapping, &backing, &(HmMappingOptions){0},
-                                  &before, NULL));
+                                  &before, &fresh, NULL));
+    g_assert_cmpuint(fresh, ==, 4 * HM_MIB);
     g_assert_cmpuint(mapping.addr[0], ==, 1);
     assert_access(addr, "---p");
     g_assert_true(hm_mapping_move_back(&mapping, &before, 64 * HM_KIB));
@@ -540,61 +542,47 @@ static void test_a_move_that_is_undone(void)
     g_assert_cmpuint(addr[0], ==, 1);
 }
 
+#define ADD(name, test) g_test_add_func("/mmap/" name, test)
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/mmap/anonymous-memory-is-zero-and-writable",
-                    test_anonymous_memory_is_zero_and_writable);
-    g_test_add_func("/mmap/a-guard-page-follows", test_a_guard_page_follows);
-    g_test_add_func("/mmap/large-memory-is-aligned-to-huge-pages",
-                    test_large_memory_is_aligned_to_huge_pages);
-    g_test_add_func("/mmap/alignment-that-was-asked-for",
-                    test_alignment_that_was_asked_for);
-    g_test_add_func("/mmap/address-and-offset-agree",
-                    test_address_and_offset_agree);
-    g_test_add_func("/mmap/alignment-asked-for-beats-agreement",
-                    test_alignment_asked_for_beats_agreement);
-    g_test_add_func("/mmap/shared-writes-reach-the-file",
-                    test_shared_writes_reach_the_file);
-    g_test_add_func("/mmap/private-writes-do-not", test_private_writes_do_not);
-    g_test_add_func("/mmap/the-offset-is-where-it-starts",
-                    test_the_offset_is_where_it_starts);
-    g_test_add_func("/mmap/readonly-memory-cannot-be-written",
-                    test_readonly_memory_cannot_be_written);
-    g_test_add_func("/mmap/noreserve-is-passed-on",
-                    test_noreserve_is_passed_on);
-    g_test_add_func("/mmap/reservation-is-the-default",
-                    test_reservation_is_the_default);
-    g_test_add_func("/mmap/clear-unmaps-memory-and-guard",
-                    test_clear_unmaps_memory_and_guard);
-    g_test_add_func("/mmap/failure-leaves-nothing-mapped",
-                    test_failure_leaves_nothing_mapped);
-    g_test_add_func("/mmap/sizes-no-address-space-has",
-                    test_sizes_no_address_space_has);
-    g_test_add_func("/mmap/rlimit-as-is-named", test_rlimit_as_is_named);
-    g_test_add_func("/mmap/rlimit-data-is-named", test_rlimit_data_is_named);
-    g_test_add_func("/mmap/rlimit-data-is-not-for-shared-memory",
-                    test_rlimit_data_is_not_for_shared_memory);
-    g_test_add_func("/mmap/host-too-small-is-said",
-                    test_host_too_small_is_said);
-    g_test_add_func("/mmap/strict-overcommit-is-named",
-                    test_strict_overcommit_is_named);
-    g_test_add_func("/mmap/strict-overcommit-forbids-noreserve",
-                    test_strict_overcommit_forbids_noreserve);
-    g_test_add_func("/mmap/huge-pages-are-counted",
-                    test_huge_pages_are_counted);
-    g_test_add_func("/mmap/size-limit-of-hugetlbfs-is-named",
-                    test_size_limit_of_hugetlbfs_is_named);
-    g_test_add_func("/mmap/sync-needs-persistent-memory",
-                    test_sync_needs_persistent_memory);
-    g_test_add_func("/mmap/filesystem-without-mmap",
-                    test_filesystem_without_mmap);
-    g_test_add_func("/mmap/what-the-kernel-does-not-allow",
-                    test_what_the_kernel_does_not_allow);
-    g_test_add_func("/mmap/memory-grows-into-its-room",
-                    test_memory_grows_into_its_room);
-    g_test_add_func("/mmap/room-is-kept-when-growing-fails",
-                    test_room_is_kept_when_growing_fails);
-    g_test_add_func("/mmap/a-move-that-is-undone", test_a_move_that_is_undone);
+    ADD("anonymous-memory-is-zero-and-writable",
+        test_anonymous_memory_is_zero_and_writable);
+    ADD("a-guard-page-follows", test_a_guard_page_follows);
+    ADD("large-memory-is-aligned-to-huge-pages",
+        test_large_memory_is_aligned_to_huge_pages);
+    ADD("alignment-that-was-asked-for", test_alignment_that_was_asked_for);
+    ADD("address-and-offset-agree", test_address_and_offset_agree);
+    ADD("alignment-asked-for-beats-agreement",
+        test_alignment_asked_for_beats_agreement);
+    ADD("shared-writes-reach-the-file", test_shared_writes_reach_the_file);
+    ADD("private-writes-do-not", test_private_writes_do_not);
+    ADD("the-offset-is-where-it-starts", test_the_offset_is_where_it_starts);
+    ADD("readonly-memory-cannot-be-written",
+        test_readonly_memory_cannot_be_written);
+    ADD("noreserve-is-passed-on", test_noreserve_is_passed_on);
+    ADD("reservation-is-the-default", test_reservation_is_the_default);
+    ADD("clear-unmaps-memory-and-guard", test_clear_unmaps_memory_and_guard);
+    ADD("failure-leaves-nothing-mapped", test_failure_leaves_nothing_mapped);
+    ADD("sizes-no-address-space-has", test_sizes_no_address_space_has);
+    ADD("rlimit-as-is-named", test_rlimit_as_is_named);
+    ADD("rlimit-data-is-named", test_rlimit_data_is_named);
+    ADD("rlimit-data-is-not-for-shared-memory",
+        test_rlimit_data_is_not_for_shared_memory);
+    ADD("host-too-small-is-said", test_host_too_small_is_said);
+    ADD("strict-overcommit-is-named", test_strict_overcommit_is_named);
+    ADD("strict-overcommit-forbids-noreserve",
+        test_strict_overcommit_forbids_noreserve);
+    ADD("huge-pages-are-counted", test_huge_pages_are_counted);
+    ADD("size-limit-of-hugetlbfs-is-named",
+        test_size_limit_of_hugetlbfs_is_named);
+    ADD("sync-needs-persistent-memory", test_sync_needs_persistent_memory);
+    ADD("filesystem-without-mmap", test_filesystem_without_mmap);
+    ADD("what-the-kernel-does-not-allow", test_what_the_kernel_does_not_allow);
+    ADD("memory-grows-into-its-room", test_memory_grows_into_its_room);
+    ADD("room-is-kept-when-growing-fails",
+        test_room_is_kept_when_growing_fails);
+    ADD("a-move-that-is-undone", test_a_move_that_is_undone);
     return g_test_run();
 }
