@@ -391,6 +391,14 @@ static gboolean start_job(HostmemBackend *self, HostmemJob *job,
     return FALSE;
 }
 
+/* What is below does not know whose memory it is. */
+static void say_of_what(HostmemBackend *self, GError **error)
+{
+    g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+
+    g_prefix_error(error, "cannot take a snapshot of %s: ", what);
+}
+
 static gboolean start(HostmemBackend *self, HostmemJob *job, const char *path,
                       const HostmemSnapshotOptions *options, GError **error)
 {
@@ -429,8 +437,11 @@ HostmemJob *hostmem_backend_snapshot(HostmemBackend *self, const char *path,
     }
     hm_backend_end_snapshot(self); /* which is over */
     job = new_job(self);
-    return start(self, job, path, options, error) ? g_steal_pointer(&job)
-                                                  : NULL;
+    if (!start(self, job, path, options, error)) {
+        say_of_what(self, error);
+        return NULL;
+    }
+    return g_steal_pointer(&job);
 }
 
 HostmemJob *hostmem_backend_get_snapshot_job(HostmemBackend *self)

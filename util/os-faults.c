@@ -7,6 +7,7 @@
  * system call, for which a capability or a sysctl is needed.  Faults of the
  * kernel itself are told of as well: KVM's vCPUs and read(2) have no others.
  */
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "util/autofd.h"
@@ -159,4 +160,30 @@ int hm_os_faultfd_read(int fd, guint64 *addresses, guint n)
         }
     }
     return found;
+}
+
+/* A page of our own that is not there, and protected. */
+static int mark_page(void *addr, guint64 *mark)
+{
+    hm_autofd int fd = hm_os_faultfd(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+                                     UFFD_FEATURE_WP_UNPOPULATED);
+    const gsize page = hm_os_page_size();
+    int ret = fd < 0 ? fd : hm_os_faultfd_register(fd, addr, page);
+
+    ret = ret < 0 ? ret : hm_os_write_protect(fd, addr, page, TRUE);
+    return ret < 0 ? ret : hm_os_mark_at(addr, mark);
+}
+
+int hm_os_fault_mark(guint64 *mark)
+{
+    void *addr;
+    int ret = hm_os_map(NULL, hm_os_page_size(), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &addr);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = mark_page(addr, mark);
+    hm_os_unmap(addr, hm_os_page_size());
+    return ret;
 }

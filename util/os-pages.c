@@ -62,8 +62,10 @@ static guint64 categories_of(guint64 entry)
            (entry & PAGEMAP_SWAPPED ? PAGE_IS_SWAPPED : 0);
 }
 
-/* Any kernel: eight bytes a page, which tell less. */
-static int read_pagemap(int pagemap, guint64 start, guint64 end, FoundFunc func,
+/* An entry of pagemap, eight bytes a page; 0 for none. */
+typedef void (*EntryFunc)(guint64 at, guint64 entry, gpointer data);
+
+static int read_entries(int pagemap, guint64 start, guint64 end, EntryFunc func,
                         gpointer data)
 {
     gsize page = hm_os_page_size();
@@ -79,15 +81,36 @@ static int read_pagemap(int pagemap, guint64 start, guint64 end, FoundFunc func,
             return got < 0 ? failure() : -EIO;
         }
         for (gsize i = 0; i < (gsize)got / sizeof(*entries); i++) {
-            guint64 categories = categories_of(entries[i]);
-
-            if (categories) {
-                func(at, at + page, categories, data);
-            }
+            func(at, entries[i], data);
             at += page;
         }
     }
     return 0;
+}
+
+typedef struct {
+    FoundFunc func;
+    gpointer data;
+} Finding;
+
+/* An EntryFunc. */
+static void find_entry(guint64 at, guint64 entry, gpointer data)
+{
+    const Finding *finding = data;
+    const guint64 categories = categories_of(entry);
+
+    if (categories) {
+        finding->func(at, at + hm_os_page_size(), categories, finding->data);
+    }
+}
+
+/* Any kernel, and tells less. */
+static int read_pagemap(int pagemap, guint64 start, guint64 end, FoundFunc func,
+                        gpointer data)
+{
+    Finding finding = {func, data};
+
+    return read_entries(pagemap, start, end, find_entry, &finding);
 }
 
 /* The range in whole pages; FALSE: there is no such range. */
@@ -165,6 +188,78 @@ int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges)
     ret = scan_pages(pagemap, start, end, PAGE_IS_HUGE, PAGE_IS_HUGE, add_range,
                      &listing);
     return ret == -ENOTTY ? -EOPNOTSUPP : ret;
+}
+
+/* without marks */
+
+/* Where a swapped page lies; of a mark, what it is.  0 for who is not to know.
+ */
+#define PAGEMAP_FRAME ((G_GUINT64_CONSTANT(1) << 55) - 1)
+
+/* An EntryFunc. */
+static void note_entry(guint64 at G_GNUC_UNUSED, guint64 entry, gpointer data)
+{
+    *(guint64 *)data = entry;
+}
+
+int hm_os_mark_at(void *addr, guint64 *mark)
+{
+    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
+    const guint64 start = (guintptr)addr;
+    guint64 entry = 0;
+    int ret;
+
+    if (pagemap < 0) {
+        return pagemap;
+    }
+    ret = read_entries(pagemap, start, start + hm_os_page_size(), note_entry,
+                       &entry);
+    *mark = entry & PAGEMAP_FRAME;
+    if (ret < 0) {
+        return ret;
+    }
+    return (entry & PAGEMAP_SWAPPED) && *mark ? 0 : -EPERM;
+}
+
+typedef struct {
+    Listing listing;
+    guint64 mark;
+    gboolean told; /* what swapped pages are */
+} Keeping;
+
+/* An EntryFunc. */
+static void keep_entry(guint64 at, guint64 entry, gpointer data)
+{
+    Keeping *keeping = data;
+    const guint64 frame = entry & PAGEMAP_FRAME;
+
+    if (entry & PAGEMAP_SWAPPED && !(entry & PAGEMAP_PRESENT)) {
+        keeping->told &= frame != 0;
+        if (frame == keeping->mark) {
+            return;
+        }
+    }
+    if (categories_of(entry)) {
+        add_range(at, at + hm_os_page_size(), 0, &keeping->listing);
+    }
+}
+
+int hm_os_kept_ranges(void *addr, gsize length, guint64 mark,
+                      HmRangeList *ranges)
+{
+    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
+    Keeping keeping = {{(guintptr)addr, ranges}, mark, TRUE};
+    guint64 start, end;
+    int ret;
+
+    if (pagemap < 0) {
+        return pagemap;
+    }
+    if (!page_range(addr, length, &start, &end)) {
+        return -EINVAL;
+    }
+    ret = read_entries(pagemap, start, end, keep_entry, &keeping);
+    return ret < 0 || keeping.told ? ret : -EPERM;
 }
 
 gint64 hm_os_huge(void *addr, gsize length)

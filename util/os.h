@@ -73,6 +73,16 @@ int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges);
  * writes is no page.
  */
 int hm_os_resident_ranges(void *addr, gsize length, HmRangeList *ranges);
+/**
+ * hm_os_kept_ranges: the ranges that have pages, in memory or swapped out,
+ * added to @ranges; a page that is only protected against writes is no page.
+ * @mark: what hm_os_fault_mark() has told of such pages
+ *
+ * Returns: 0, or -errno; EPERM: for swapped pages that needs CAP_SYS_ADMIN.  Of
+ * the ranges some may be added then
+ */
+int hm_os_kept_ranges(void *addr, gsize length, guint64 mark,
+                      HmRangeList *ranges);
 /** Bytes of the range that one entry maps with a huge page, transparent or of
  * a pool; EOPNOTSUPP: before Linux 6.7. */
 gint64 hm_os_huge(void *addr, gsize length);
@@ -127,6 +137,16 @@ int hm_os_faultfd_unregister(int fd, void *addr, gsize length);
 int hm_os_write_protect(int fd, void *addr, gsize length, gboolean on);
 /** Where somebody waits: up to @n addresses; returns how many, 0 for none. */
 int hm_os_faultfd_read(int fd, guint64 *addresses, guint n);
+/**
+ * hm_os_fault_mark: what the kernel leaves in the page table of a private page
+ * that is not there and is protected, Linux 6.4.
+ *
+ * Found out with a page of its own.
+ *
+ * Returns: 0 and *@mark, which is not 0; or -errno, as of hm_os_faultfd();
+ * EPERM also without CAP_SYS_ADMIN
+ */
+int hm_os_fault_mark(guint64 *mark);
 
 /* files */
 

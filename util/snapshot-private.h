@@ -33,6 +33,7 @@ struct HmSnapshot {
     gboolean by_file;     /* read from the file what may not be there */
     HmRangeList *huge;    /* (nullable): that huge pages of a file mapped */
     gboolean only_mapped; /* what has no page table entry is zero */
+    guint64 mark;         /* of hm_os_fault_mark(); 0: it is not told */
     GCancellable *cancellable; /* (nullable); of run */
     gint ended;                /* atomic: nothing more is saved */
 
@@ -59,8 +60,9 @@ struct HmSnapshot {
  */
 void hm_snapshot_save_range(HmSnapshot *self, const HmRange *range,
                             HmImageCopy *copy, gboolean at_once);
-/** Whether all pages that were mapped once can be told: there is no swap. */
-gboolean hm_snapshot_sees_mapped(void);
+/** Whether all pages that were mapped once can be told: there is no swap, or
+ * the kernel tells what is there. */
+gboolean hm_snapshot_sees_mapped(const HmSnapshot *self);
 /** Whether this thread is the one that saves the unit. */
 gboolean hm_snapshot_claim(HmSnapshot *self, gsize unit);
 /**

@@ -8,46 +8,66 @@
 
 /* What there is */
 
-/* Mincore(2) sees no pages that are swapped out. */
-gboolean hm_snapshot_sees_mapped(void)
+static gboolean has_swap(void)
 {
     g_autofree char *text = NULL;
 
-    return hm_os_read_text("/proc/meminfo", &text) == 0 &&
-           hm_procfield_bytes(text, "MemTotal") &&
-           !hm_procfield_bytes(text, "SwapTotal");
+    return hm_os_read_text("/proc/meminfo", &text) < 0 ||
+           !hm_procfield_bytes(text, "MemTotal") ||
+           hm_procfield_bytes(text, "SwapTotal");
 }
 
-static gboolean can_tell(HmSnapshot *self)
+gboolean hm_snapshot_sees_mapped(const HmSnapshot *self)
 {
-    return self->options.backing->kind == HM_MEM_HUGETLB ||
-           hm_snapshot_sees_mapped();
+    return self->mark || !has_swap();
 }
 
-/*
- * Pages of this mapping.  The marks of protected pages that are not there look
- * like swapped pages to all but mincore(2), which does not see those that are
- * really swapped: where there is swap, there is no telling.  It may have come
- * since the snapshot began, so that is asked last.
- */
-static HmRangeList *mapped_pages(HmSnapshot *self, const HmRange *range)
+/* Mincore(2) does not see pages that are swapped out.  Swap may have come since
+ * the snapshot began, so that is asked last. */
+static gboolean find_resident(HmSnapshot *self, const HmRange *range,
+                              HmRangeList *found)
 {
-    g_autoptr(HmRangeList) found = hm_range_list_new();
-    HmRangeList *pages;
+    return hm_os_resident_ranges(self->options.addr + range->offset,
+                                 range->length, found) == 0 &&
+           (self->options.backing->kind == HM_MEM_HUGETLB || !has_swap());
+}
 
-    if (hm_os_resident_ranges(self->options.addr + range->offset, range->length,
-                              found) < 0 ||
-        !can_tell(self)) {
-        return NULL;
-    }
-    pages = hm_range_list_new();
+static gboolean find_kept(HmSnapshot *self, const HmRange *range,
+                          HmRangeList *found)
+{
+    return self->mark &&
+           hm_os_kept_ranges(self->options.addr + range->offset, range->length,
+                             self->mark, found) == 0;
+}
+
+static HmRangeList *shift(const HmRangeList *found, guint64 offset)
+{
+    HmRangeList *pages = hm_range_list_new();
+
     for (guint i = 0; i < found->len; i++) {
         HmRange page = *hm_range_list_get(found, i);
 
-        page.offset += range->offset;
+        page.offset += offset;
         hm_range_list_add(pages, &page);
     }
     return pages;
+}
+
+/*
+ * (transfer full) (nullable): pages of this mapping.  The marks of protected
+ * pages that are not there look like swapped pages, but to mincore(2), and to
+ * who may know where swapped pages lie.  For anybody else there is no telling
+ * where there is swap.
+ */
+static HmRangeList *mapped_pages(HmSnapshot *self, const HmRange *range)
+{
+    g_autoptr(HmRangeList) resident = hm_range_list_new();
+    g_autoptr(HmRangeList) kept = hm_range_list_new();
+
+    if (find_resident(self, range, resident)) {
+        return shift(resident, range->offset);
+    }
+    return find_kept(self, range, kept) ? shift(kept, range->offset) : NULL;
 }
 
 static void add_between(HmRangeList *list, guint64 start, guint64 end)

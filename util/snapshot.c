@@ -196,6 +196,15 @@ static void map_huge_again(HmSnapshot *self)
 
 /* Arming */
 
+/* Where no mark is left all pages are there, once they are protected. */
+static void note_mark(HmSnapshot *self)
+{
+    if (self->options.backing->kind == HM_MEM_ANON &&
+        self->protect.marks_absent && hm_os_fault_mark(&self->mark) < 0) {
+        self->mark = 0;
+    }
+}
+
 /* (transfer full): the same in whole units. */
 static HmRangeList *widen(HmSnapshot *self, const HmRangeList *ranges)
 {
@@ -265,7 +274,7 @@ static gboolean is_only_mapped(HmSnapshot *self)
         return mapped == hm_backing_backed_size(backing, NULL);
     }
     return !backing->shared && !backing->parts && !pages_of_file(backing) &&
-           (backing->kind == HM_MEM_HUGETLB || hm_snapshot_sees_mapped());
+           (backing->kind == HM_MEM_HUGETLB || hm_snapshot_sees_mapped(self));
 }
 
 gboolean hm_snapshot_arm(HmSnapshot *self, const HmRangeList *ranges,
@@ -275,6 +284,7 @@ gboolean hm_snapshot_arm(HmSnapshot *self, const HmRangeList *ranges,
     const gint64 began = hm_os_now();
 
     note_huge(self);
+    note_mark(self);
     mark(self, units);
     if (!hm_write_protect_arm(&self->protect, units, self->options.threads,
                               error)) {

@@ -55,8 +55,8 @@ static gboolean check_features(guint64 has, const HmBacking *backing,
     }
     if (!is_anonymous(backing) && !(has & UFFD_FEATURE_WP_HUGETLBFS_SHMEM)) {
         return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
-                            "this kernel cannot write-protect %s memory: "
-                            "Linux 5.19 can",
+                            "this kernel cannot write-protect %s: Linux 5.19 "
+                            "can",
                             hm_mem_kind_name(backing->kind));
     }
     if (is_anonymous(backing) && !(has & UFFD_FEATURE_WP_UNPOPULATED) &&
@@ -82,7 +82,7 @@ static gboolean refuse_register(int err, HmMemKind kind, GError **error)
         return hm_set_error_errno(error, err, "cannot write-protect memory");
     }
     return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
-                        "the kernel cannot write-protect %s memory",
+                        "the kernel cannot write-protect %s",
                         hm_mem_kind_name(kind));
 }
 

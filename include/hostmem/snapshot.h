@@ -21,8 +21,8 @@ typedef struct {
 /**
  * hostmem_backend_snapshot: write what the memory holds now to an image, while
  * it is used.
- * @path: of the image, which must not be there yet
- * @options: (nullable)
+ * @path: of the image, which must not be there yet; not kept
+ * @options: (nullable): not kept
  *
  * The image is of the moment in which this returns.  It blocks until all of the
  * memory is protected against writes, which takes some 10 ms per GiB of base
@@ -35,7 +35,11 @@ typedef struct {
  *
  * Zeroes take no storage: the image is a sparse file.  It gets its name when it
  * is complete and on the disk.  After a failure or a cancel there is none, and
- * the memory can be written to as before.
+ * the memory can be written to as before.  The progress of the job is in bytes
+ * of memory.
+ *
+ * Where the host has swap, and this process has no CAP_SYS_ADMIN, private
+ * memory that was never populated is read, which maps the zero page there.
  *
  * Others are held up in this process alone.  So memory that somebody else may
  * map (see hostmem_backend_dup_fd(), and files with a name that are shared) is

@@ -20,6 +20,13 @@ int hm_os_resident_ranges(void *addr, gsize length, HmRangeList *ranges)
     return hm_real_resident_ranges(addr, length, ranges);
 }
 
+int hm_os_kept_ranges(void *addr, gsize length, guint64 mark,
+                      HmRangeList *ranges)
+{
+    MEET(KEPT_RANGES, addr, length, -1, 0, (gint64)mark);
+    return hm_real_kept_ranges(addr, length, mark, ranges);
+}
+
 int hm_os_faultfd_features(guint64 *features)
 {
     int ret;
@@ -61,4 +68,10 @@ int hm_os_faultfd_read(int fd, guint64 *addresses, guint n)
 {
     MEET(FAULTFD_READ, NULL, 0, fd, 0, 0);
     return hm_real_faultfd_read(fd, addresses, n);
+}
+
+int hm_os_fault_mark(guint64 *mark)
+{
+    MEET(FAULT_MARK, NULL, 0, -1, 0, 0);
+    return hm_real_fault_mark(mark);
 }

@@ -210,6 +210,8 @@ static gboolean is_question(HmFakeCall call)
     case HM_FAKE_POPULATED:
     case HM_FAKE_POPULATED_RANGES:
     case HM_FAKE_RESIDENT_RANGES:
+    case HM_FAKE_KEPT_RANGES:
+    case HM_FAKE_FAULT_MARK:
     case HM_FAKE_HUGE:
     case HM_FAKE_HUGE_RANGES:
     case HM_FAKE_COUNT_PAGES:

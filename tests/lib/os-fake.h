@@ -34,6 +34,7 @@
     X(HUGE, huge)                             \
     X(HUGE_RANGES, huge_ranges)               \
     X(RESIDENT_RANGES, resident_ranges)       \
+    X(KEPT_RANGES, kept_ranges)               \
     X(COUNT_PAGES, count_pages)               \
     X(MLOCK, mlock)                           \
     X(MUNLOCK, munlock)                       \
@@ -44,6 +45,7 @@
     X(FAULTFD_UNREGISTER, faultfd_unregister) \
     X(WRITE_PROTECT, write_protect)           \
     X(FAULTFD_READ, faultfd_read)             \
+    X(FAULT_MARK, fault_mark)                 \
     X(OPEN, open)                             \
     X(REOPEN, reopen)                         \
     X(CLOSE, close)                           \

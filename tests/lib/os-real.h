@@ -18,6 +18,7 @@
 #define hm_os_huge               hm_real_huge
 #define hm_os_huge_ranges        hm_real_huge_ranges
 #define hm_os_resident_ranges    hm_real_resident_ranges
+#define hm_os_kept_ranges        hm_real_kept_ranges
 #define hm_os_count_pages        hm_real_count_pages
 #define hm_os_mlock              hm_real_mlock
 #define hm_os_munlock            hm_real_munlock
@@ -28,6 +29,8 @@
 #define hm_os_faultfd_unregister hm_real_faultfd_unregister
 #define hm_os_write_protect      hm_real_write_protect
 #define hm_os_faultfd_read       hm_real_faultfd_read
+#define hm_os_fault_mark         hm_real_fault_mark
+#define hm_os_mark_at            hm_real_mark_at
 #define hm_os_open               hm_real_open
 #define hm_os_reopen             hm_real_reopen
 #define hm_os_close              hm_real_close

@@ -83,6 +83,46 @@ static void test_counts_nothing(void)
     unmap(addr);
 }
 
+/* Marks */
+
+/* Protected pages that are not there are told from what is there, also where it
+ * was swapped out; which takes a host with swap. */
+static void check_marks(guint64 mark)
+{
+    const gsize page = hm_os_page_size();
+    g_autoptr(HmRangeList) kept = hm_range_list_new();
+    hm_autofd int fd = hm_os_faultfd(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+                                     UFFD_FEATURE_WP_UNPOPULATED);
+    guint8 *addr = map_anon();
+
+    g_assert_cmpint(fd, >=, 0);
+    memset(addr + page, 1, 2 * page);
+    g_assert_cmpint(hm_os_faultfd_register(fd, addr, N_PAGES * page), ==, 0);
+    g_assert_cmpint(hm_os_write_protect(fd, addr, N_PAGES * page, TRUE), ==, 0);
+    hm_os_advise(addr + page, page, MADV_PAGEOUT);
+    g_assert_cmpint(hm_os_populated(addr, N_PAGES * page), ==,
+                    (gint64)(N_PAGES * page));
+    g_assert_cmpint(hm_os_kept_ranges(addr, N_PAGES * page, mark, kept), ==, 0);
+    g_assert_cmpuint(kept->len, ==, 1);
+    g_assert_cmpuint(hm_range_list_get(kept, 0)->offset, ==, page);
+    g_assert_cmpuint(hm_range_list_get(kept, 0)->length, ==, 2 * page);
+    unmap(addr);
+}
+
+static void test_marks_are_no_pages(void)
+{
+    guint64 mark = 0;
+    int ret = hm_os_fault_mark(&mark);
+
+    if (ret == -EPERM || ret == -EACCES || ret == -EINVAL || ret == -ENOSYS) {
+        g_test_skip("marks are told of with CAP_SYS_ADMIN, from Linux 6.4 on");
+        return;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpuint(mark, !=, 0);
+    check_marks(mark);
+}
+
 /* Locking */
 
 static gboolean lock(guint8 *addr, gsize length)
@@ -163,6 +203,7 @@ int main(int argc, char **argv)
     add("/os-pages/counts-on-a-kernel-without-scan",
         test_counts_on_a_kernel_without_scan);
     add("/os-pages/counts-nothing", test_counts_nothing);
+    add("/os-pages/marks-are-no-pages", test_marks_are_no_pages);
     add("/os-pages/lock-populates-nothing", test_lock_populates_nothing);
     add("/os-pages/a-part-is-locked", test_a_part_is_locked);
     add("/os-pages/asking-keeps-a-file-as-it-is",

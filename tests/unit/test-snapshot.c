@@ -194,12 +194,64 @@ static gint64 mapped_by_run(Fixture *fixture, int swap_later)
     return hm_os_populated(fixture->mapping.addr, SIZE);
 }
 
-/* What is swapped out looks as if it was not there, so all of it is read. */
+/* What is swapped out looks as if it was not there, so all of it is read, by
+ * who is not told where swapped pages lie. */
 static void test_swap_comes_meanwhile(Fixture *fixture,
                                       gconstpointer data G_GNUC_UNUSED)
 {
     if (can_protect()) {
+        hm_fake_fail_always(HM_FAKE_FAULT_MARK, EPERM);
         g_assert_cmpint(mapped_by_run(fixture, 0), ==, 0);
+        g_assert_cmpint(mapped_by_run(fixture, 1000), ==, SIZE);
+    }
+}
+
+static gboolean can_tell_marks(void)
+{
+    guint64 mark;
+    int ret = hm_os_fault_mark(&mark);
+
+    if (ret == -EPERM || ret == -EINVAL) {
+        g_test_skip("swapped pages are told of with CAP_SYS_ADMIN, from Linux "
+                    "6.4 on");
+        return FALSE;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    return TRUE;
+}
+
+/* All that is there is saved, and nothing else is read. */
+static void test_swap_and_marks(Fixture *fixture,
+                                gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *meminfo = g_strdup_printf(MEMINFO, 1000);
+    HmSnapshot *snapshot;
+    HmSnapshotStats stats;
+    guint8 *image;
+
+    if (!can_protect() || !can_tell_marks()) {
+        return;
+    }
+    hm_fake_set_file("/proc/meminfo", meminfo);
+    fixture->mapping.addr[5 * HM_MIB] = 1;
+    snapshot = start(fixture);
+    run(snapshot);
+    hm_snapshot_get_stats(snapshot, &stats);
+    g_assert_cmpuint(stats.stored, ==, 4096);
+    g_assert_cmpint(hm_os_populated(fixture->mapping.addr, SIZE), <=,
+                    (gint64)stats.unit);
+    image = load(fixture);
+    g_assert_cmpuint(image[5 * HM_MIB], ==, 1);
+    hm_os_unmap(image, SIZE);
+    hm_snapshot_free(snapshot);
+}
+
+/* It was told once, and is not any more. */
+static void test_marks_cannot_be_read(Fixture *fixture,
+                                      gconstpointer data G_GNUC_UNUSED)
+{
+    if (can_protect() && can_tell_marks()) {
+        hm_fake_fail_always(HM_FAKE_KEPT_RANGES, EPERM);
         g_assert_cmpint(mapped_by_run(fixture, 1000), ==, SIZE);
     }
 }
@@ -335,6 +387,8 @@ int main(int argc, char **argv)
     ADD("holes-stay/anon", ANON, test_holes_stay);
     ADD("holes-stay/memfd", MEMFD, test_holes_stay);
     ADD("swap-comes-meanwhile", ANON, test_swap_comes_meanwhile);
+    ADD("swap-and-marks", ANON, test_swap_and_marks);
+    ADD("marks-cannot-be-read", ANON, test_marks_cannot_be_read);
     ADD("huge-pages-stay", HUGE, test_huge_pages_stay);
     ADD("huge-pages-come-back", MEMFD, test_huge_pages_come_back);
     ADD("system-call/anon", ANON, test_system_call);
