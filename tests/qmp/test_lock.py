@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import harness
+from fdclient import handed_over
 from harness import (MIB, Hostmemd, MemoryCgroup, QmpError,
                      need_huge_pages, raises, scratch, skip, wait_until)
 
@@ -27,9 +28,9 @@ def locked(daemon):
     return int(re.search(r"^VmLck:\s+(\d+) kB", text, re.M).group(1)) << 10
 
 
-def smaps(daemon, size):
+def smaps(pid, size):
     """{field: value} of the only mapping of that size."""
-    text = pathlib.Path(f"/proc/{daemon.pid}/smaps").read_text()
+    text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
     for block in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.M):
         fields = dict(re.findall(r"^(\w+):\s+(.*)$", block, re.M))
         if fields.get("Size") == f"{size >> 10} kB":
@@ -39,7 +40,7 @@ def smaps(daemon, size):
 
 def test_on():
     with Hostmemd("-object", ODD + ",mem-lock=on") as daemon:
-        fields = smaps(daemon, ODD_SIZE)
+        fields = smaps(daemon.pid, ODD_SIZE)
         assert fields["Rss"] == fields["Locked"] == "4100 kB", fields
         assert {"lo", "lf"} <= set(fields["VmFlags"].split()), fields
         entry = memdev(daemon)
@@ -50,12 +51,12 @@ def test_on():
 
 def test_on_fault():
     with Hostmemd("-object", ODD + ",mem-lock=on-fault") as daemon:
-        fields = smaps(daemon, ODD_SIZE)
+        fields = smaps(daemon.pid, ODD_SIZE)
         assert fields["Rss"] == fields["Locked"] == "0 kB", fields
         assert {"lo", "lf"} <= set(fields["VmFlags"].split()), fields
         daemon.qmp.execute("qom-set", path="/objects/m0", property="prealloc",
                            value=True)
-        assert smaps(daemon, ODD_SIZE)["Locked"] == "4100 kB"
+        assert smaps(daemon.pid, ODD_SIZE)["Locked"] == "4100 kB"
         entry = memdev(daemon)
         assert entry["locked-size"] == entry["resident-size"] == ODD_SIZE
 
@@ -74,6 +75,26 @@ def test_huge_pages_of_a_pool():
         assert entry["populated-size"] == SIZE, entry
         assert entry["locked-size"] == entry["resident-size"] == SIZE, entry
         wait_until(lambda: "nothing to do with huge pages" in daemon.stderr)
+
+
+def flags(pid):
+    return set(smaps(pid, ODD_SIZE)["VmFlags"].split())
+
+
+def test_hand_over_locks_one_side():
+    """Whoever is given memory has no lock, and takes none away."""
+    options = ODD.replace("-ram", "-memfd") + ",mem-lock=on-fault"
+    with Hostmemd("-object", options) as daemon:
+        with handed_over(daemon) as [memory]:
+            memory[0] = 1
+            assert {"lo", "lf"} <= flags(daemon.pid)
+            assert not {"lo", "lf"} & flags("self")
+            assert smaps("self", ODD_SIZE)["Locked"] == "0 kB"
+            assert locked(daemon) == ODD_SIZE
+            daemon.qmp.execute("quit")
+            daemon.wait()
+            assert memory[0] == 1
+            assert not {"lo", "lf"} & flags("self")
 
 
 def test_limit_is_given_back():
@@ -216,6 +237,10 @@ def test_collapse_is_a_job():
             return job if job["status"] == "concluded" else None
 
         job = wait_until(over)
+        answer = daemon.qmp.execute("memory-advise", id="m0",
+                                    advice="collapse",
+                                    ranges=[{"offset": 0, "length": SIZE}])
+        assert answer == {"job": "m0:collapse"}, answer
         assert job["id"] == "m0:collapse" and job["type"] == "collapse", job
         assert job["current-progress"] == job["total-progress"], job
         with raises(QmpError, "expects one range"):

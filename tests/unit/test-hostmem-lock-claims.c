@@ -217,9 +217,23 @@ static void test_job(void)
     drop("m0");
 }
 
-/* Several files, which the pool has mapped as well: a share is ours. */
+/* Bytes of all mappings of this process that are locked. */
+static guint64 locked_by_process(void)
+{
+    g_autofree char *text = NULL;
+    const char *line;
+
+    g_assert_true(g_file_get_contents("/proc/self/status", &text, NULL, NULL));
+    line = strstr(text, "\nVmLck:");
+    g_assert_nonnull(line);
+    return g_ascii_strtoull(line + strlen("\nVmLck:"), NULL, 10) * HM_KIB;
+}
+
+/* Several files, which the pool has mapped as well: a share is ours; and the
+ * lock is all ours. */
 static void test_pool(void)
 {
+    const guint64 before = locked_by_process();
     g_autoptr(GError) error = NULL;
     HostmemBackend *backend;
     HmTestSmaps sums;
@@ -227,15 +241,18 @@ static void test_pool(void)
     hostmem_registry_add(registry, "memory-pool,id=p0,size=4M,segment-size=2M",
                          NULL, &error);
     g_assert_no_error(error);
+    g_assert_cmpuint(locked_by_process(), ==, before);
     backend = make(MEMFD, ",pool=p0,mem-lock=on");
     if (backend) {
         read_smaps(backend, &sums);
         g_assert_cmpuint(sums.mappings, ==, 2);
         g_assert_cmpuint(sums.resident, ==, SIZE);
+        g_assert_cmpuint(locked_by_process(), ==, before + SIZE);
         discard(backend, 0, HALF);
         read_smaps(backend, &sums);
         g_assert_cmpuint(sums.resident, ==, HALF);
         drop("m0");
+        g_assert_cmpuint(locked_by_process(), ==, before);
     }
     drop("p0");
 }
