@@ -3,11 +3,20 @@
 #include "backends/hostmem.h"
 #include "util/discard.h"
 
-static HmRangeList *check_ranges(HostmemBackend *self,
-                                 const HostmemRange *ranges, gsize n_ranges,
-                                 GError **error)
+static gint by_offset(gconstpointer a, gconstpointer b)
 {
-    g_autoptr(HmRangeList) list = hm_range_list_new();
+    const guint64 first = ((const HmRange *)a)->offset;
+    const guint64 second = ((const HmRange *)b)->offset;
+
+    return (first > second) - (first < second);
+}
+
+/* (transfer full) (nullable): in the order in which each goes behind the last
+ * one: in another the list would be moved as often as it has ranges. */
+static GArray *sort_ranges(HostmemBackend *self, const HostmemRange *ranges,
+                           gsize n_ranges, GError **error)
+{
+    g_autoptr(GArray) sorted = g_array_new(FALSE, FALSE, sizeof(HmRange));
 
     for (gsize i = 0; i < n_ranges; i++) {
         HmRange range;
@@ -16,9 +25,27 @@ static HmRangeList *check_ranges(HostmemBackend *self,
                                     ranges[i].length, &range, error)) {
             return NULL;
         }
-        hm_range_list_add(list, &range);
+        g_array_append_val(sorted, range);
     }
-    return g_steal_pointer(&list);
+    g_array_sort(sorted, by_offset);
+    return g_steal_pointer(&sorted);
+}
+
+static HmRangeList *check_ranges(HostmemBackend *self,
+                                 const HostmemRange *ranges, gsize n_ranges,
+                                 GError **error)
+{
+    g_autoptr(GArray) sorted = sort_ranges(self, ranges, n_ranges, error);
+    HmRangeList *list;
+
+    if (!sorted) {
+        return NULL;
+    }
+    list = hm_range_list_new();
+    for (guint i = 0; i < sorted->len; i++) {
+        hm_range_list_add(list, &g_array_index(sorted, HmRange, i));
+    }
+    return list;
 }
 
 gboolean hostmem_backend_discard_ranges(HostmemBackend *self,
