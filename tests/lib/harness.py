@@ -62,7 +62,10 @@ def diag(text):
 
 def main():
     """Run the tests of the main module; exits."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup
+    # Also under nohup, and in the background of a shell.
+    for signum in signal.SIGHUP, signal.SIGQUIT:
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     functions = vars(sys.modules["__main__"])
     tests = {name: function for name, function in functions.items()
              if name.startswith("test_") and callable(function)}
