@@ -39,31 +39,35 @@ static const char *obstacle(HostmemBackend *self, const HmRange *range)
     return "this kernel cannot (Linux 5.4), or not with this kind of memory";
 }
 
-static gboolean set_error(HostmemBackend *self, const HmRange *range, int err,
-                          GError **error)
+static gboolean set_error(HostmemBackend *self, const HmRange *range,
+                          HostmemAdvice advice, int err, GError **error)
 {
     g_autofree char *what = hm_object_describe(HOSTMEM_OBJECT(self));
+    g_autofree char *asked =
+        g_strdup_printf("cannot advise '%s' for 0x%" G_GINT64_MODIFIER
+                        "x bytes at offset 0x%" G_GINT64_MODIFIER "x of %s",
+                        advice == HOSTMEM_ADVICE_COLD ? "cold" : "page-out",
+                        range->length, range->offset, what);
 
     if (err != EINVAL) {
-        return hm_set_error_errno(error, err, "cannot advise memory of %s",
-                                  what);
+        return hm_set_error_errno(error, err, "%s", asked);
     }
-    return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED,
-                        "cannot advise memory of %s: %s", what,
+    return hm_set_error(error, HOSTMEM_ERROR_UNSUPPORTED, "%s: %s", asked,
                         obstacle(self, range));
 }
 
-static gboolean give_up(HostmemBackend *self, const HmRange *range, int advice,
-                        GError **error)
+static gboolean give_up(HostmemBackend *self, const HmRange *range,
+                        HostmemAdvice advice, GError **error)
 {
+    const int how = advice == HOSTMEM_ADVICE_COLD ? MADV_COLD : MADV_PAGEOUT;
     const gsize piece = piece_size(self);
     int ret = self->backing.kind == HM_MEM_HUGETLB ? -EINVAL : 0;
 
     for (guint64 at = 0; at < range->length && ret == 0; at += piece) {
         ret = hm_os_advise(self->mapping.addr + range->offset + at,
-                           MIN(piece, range->length - at), advice);
+                           MIN(piece, range->length - at), how);
     }
-    return !ret || set_error(self, range, -ret, error);
+    return !ret || set_error(self, range, advice, -ret, error);
 }
 
 static gboolean advise(HostmemBackend *self, guint64 offset, guint64 length,
@@ -81,9 +85,7 @@ static gboolean advise(HostmemBackend *self, guint64 offset, guint64 length,
         will_need(self, &range);
         return TRUE;
     }
-    return give_up(self, &range,
-                   advice == HOSTMEM_ADVICE_COLD ? MADV_COLD : MADV_PAGEOUT,
-                   error);
+    return give_up(self, &range, advice, error);
 }
 
 gboolean hostmem_backend_advise(HostmemBackend *self, guint64 offset,

@@ -219,7 +219,8 @@ def test_advice():
 
 def test_locked_memory_is_never_cold():
     with Hostmemd("-object", ODD + ",mem-lock=on") as daemon:
-        with raises(QmpError, "it is locked in memory"):
+        with raises(QmpError, "'page-out' for 0x400000 bytes at offset 0x0 of",
+                    "'m0': it is locked in memory"):
             daemon.qmp.execute("memory-advise", id="m0", advice="page-out",
                                ranges=[{"offset": 0, "length": SIZE}])
 
