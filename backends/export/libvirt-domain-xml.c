@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/export/libvirt-domain.h"
 #include "util/error.h"
+#include <hostmem/libvirt.h>
 #include <string.h>
 
 /*
@@ -25,7 +26,7 @@ typedef struct {
     GString *path; /* of the element we are in */
     guint depth;
     GString *text; /* of the element we are in */
-    guint64 scale; /* bytes of a unit of the size that is being read */
+    char *unit;    /* (nullable): of the size that is being read */
 
     GString *copy; /* (nullable): of the device to be written down */
     guint index;   /* which one */
@@ -59,49 +60,9 @@ static gboolean refuse(GError **error, const char *text, const char *what)
                         "libvirt says %s where %s should be", quoted, what);
 }
 
-static gboolean parse_number(const char *text, guint64 max, guint64 *number,
-                             GError **error)
-{
-    g_autofree char *trimmed = g_strstrip(g_strdup(text));
-
-    return (g_ascii_isdigit(trimmed[0]) &&
-            g_ascii_string_to_unsigned(trimmed, 10, 0, max, number, NULL)) ||
-           refuse(error, text, "a number");
-}
-
-/* libvirt writes sizes in KiB; people may read "KB" as 1000 bytes, and so does
- * libvirt. */
-static gboolean parse_unit(const char *unit, guint64 *scale, GError **error)
-{
-    static const struct {
-        const char *name;
-        guint64 scale;
-    } units[] = {
-        {"KiB", 1 << 10}, {"b", 1},           {"bytes", 1},
-        {"k", 1 << 10},   {"M", 1 << 20},     {"MiB", 1 << 20},
-        {"G", 1 << 30},   {"GiB", 1 << 30},   {"KB", 1000},
-        {"MB", 1000000},  {"GB", 1000000000},
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(units); i++) {
-        if (!unit || g_str_equal(units[i].name, unit)) {
-            *scale = units[i].scale;
-            return TRUE;
-        }
-    }
-    return refuse(error, unit, "a unit");
-}
-
 static gboolean take_size(Reader *self, guint64 *size, GError **error)
 {
-    guint64 number;
-
-    if (!parse_number(self->text->str, G_MAXINT64 / self->scale, &number,
-                      error)) {
-        return FALSE;
-    }
-    *size = number * self->scale;
-    return TRUE;
+    return hostmem_libvirt_parse_size(self->text->str, self->unit, size, error);
 }
 
 /* The device that is being read. */
@@ -123,7 +84,7 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
     if (!id) {
         return TRUE;
     }
-    if (!parse_number(id, G_MAXINT, &number, error)) {
+    if (!hostmem_libvirt_parse_number(id, G_MAXINT, &number, error)) {
         return FALSE;
     }
     self->domain->id = (gint)number;
@@ -131,9 +92,11 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
 }
 
 static gboolean start_size(Reader *self, const Attributes *attributes,
-                           GError **error)
+                           GError **error G_GNUC_UNUSED)
 {
-    return parse_unit(find(attributes, "unit"), &self->scale, error);
+    g_free(self->unit);
+    self->unit = g_strdup(find(attributes, "unit"));
+    return TRUE;
 }
 
 static gboolean start_device(Reader *self, const Attributes *attributes,
@@ -217,7 +180,8 @@ static gboolean end_node(Reader *self, GError **error)
 {
     guint64 number;
 
-    if (!parse_number(self->text->str, G_MAXINT, &number, error)) {
+    if (!hostmem_libvirt_parse_number(self->text->str, G_MAXINT, &number,
+                                      error)) {
         return FALSE;
     }
     device(self)->node = (gint)number;
@@ -270,6 +234,11 @@ static const Row *find_row(const Reader *self)
         }
     }
     return NULL;
+}
+
+static void blame(const Row *row, GError **error)
+{
+    g_prefix_error(error, "libvirt says of %s: ", row->path);
 }
 
 /* A device, written down again */
@@ -338,6 +307,7 @@ static void on_start(GMarkupParseContext *context G_GNUC_UNUSED,
     g_string_truncate(self->text, 0);
     row = find_row(self);
     if (row && row->start && !row->start(self, &attributes, error)) {
+        blame(row, error);
         return;
     }
     if (is_copied(self)) {
@@ -352,6 +322,7 @@ static void on_end(GMarkupParseContext *context G_GNUC_UNUSED, const char *name,
     const Row *row = find_row(self);
 
     if (row && row->end && !row->end(self, error)) {
+        blame(row, error);
         return;
     }
     if (is_copied(self)) {
@@ -410,11 +381,14 @@ static HostmemLibvirtDomain *parse(Reader *self, const char *xml,
     g_autoptr(HostmemLibvirtDomain) domain = hm_domain_new();
     g_autoptr(GString) path = g_string_new(NULL);
     g_autoptr(GString) text = g_string_new(NULL);
+    gboolean done;
 
     self->domain = domain;
     self->path = path;
     self->text = text;
-    if (!run(self, xml, error)) {
+    done = run(self, xml, error);
+    g_clear_pointer(&self->unit, g_free);
+    if (!done) {
         return NULL;
     }
     if (!domain->name || !*domain->name) {
@@ -427,7 +401,7 @@ static HostmemLibvirtDomain *parse(Reader *self, const char *xml,
 
 HostmemLibvirtDomain *hm_domain_parse(const char *xml, GError **error)
 {
-    Reader reader = {.scale = 1};
+    Reader reader = {0};
 
     return parse(&reader, xml, error);
 }
@@ -436,7 +410,7 @@ char *hm_domain_update(const char *xml, guint index, guint64 bytes,
                        GError **error)
 {
     g_autoptr(GString) copy = g_string_new(NULL);
-    Reader reader = {.scale = 1, .copy = copy, .index = index, .bytes = bytes};
+    Reader reader = {.copy = copy, .index = index, .bytes = bytes};
     g_autoptr(HostmemLibvirtDomain) domain = parse(&reader, xml, error);
 
     if (!domain) {

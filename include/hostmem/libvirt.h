@@ -86,4 +86,31 @@ char **hostmem_libvirt_memory_options(const char *const *argv,
                                       const HostmemLibvirtPlace *places,
                                       guint n_places, GError **error);
 
+/*
+ * Values in XML of libvirt's, by its own rules; these two need no libvirt.  Any
+ * thread.
+ */
+
+/**
+ * hostmem_libvirt_parse_number: a decimal number, maybe with blanks around it.
+ * @max: the largest that is taken
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID, which repeats @text
+ */
+gboolean hostmem_libvirt_parse_number(const char *text, guint64 max,
+                                      guint64 *number, GError **error);
+
+/**
+ * hostmem_libvirt_parse_size: a size.
+ * @text: a number, as above
+ * @unit: (nullable): "b", "byte", "bytes"; "k", "M", "G", "T", "P", "E" or
+ *     "KiB" and so on, powers of 1024; "KB" and so on, powers of 1000; in any
+ *     case.  KiB when it is NULL or empty
+ * @bytes: (out): at most the largest gint64
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID, which repeats @text or @unit
+ */
+gboolean hostmem_libvirt_parse_size(const char *text, const char *unit,
+                                    guint64 *bytes, GError **error);
+
 G_END_DECLS

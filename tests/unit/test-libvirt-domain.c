@@ -168,7 +168,8 @@ static void test_numbers_that_are_none(void)
     assert_refused("<domain id='-1'><name>a</name></domain>", "'-1'");
     assert_refused("<domain id='2147483648'><name>a</name></domain>",
                    "'2147483648'");
-    assert_refused(DOMAIN("<memory></memory>"), "a number");
+    assert_refused(DOMAIN("<memory></memory>"),
+                   "/domain/memory: '' is no number");
     assert_refused(DOMAIN("<memory>4096M</memory>"), "'4096M'");
     assert_refused(DOMAIN("<memory unit='b'>9223372036854775808</memory>"),
                    "'9223372036854775808'");

@@ -18,7 +18,7 @@ typedef struct {
     GString *path; /* of the element we are in */
     guint depth;
     GString *text;  /* of the element we are in */
-    guint64 scale;  /* bytes of a unit of the size that is being read */
+    char *unit;     /* (nullable): of the size that is being read */
     gboolean owner; /* the label that is being read is one */
 } Reader;
 
@@ -59,7 +59,7 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
     if (!id) {
         return TRUE;
     }
-    if (!hook_parse_number(id, G_MAXINT, &number, error)) {
+    if (!hostmem_libvirt_parse_number(id, G_MAXINT, &number, error)) {
         return FALSE;
     }
     self->domain->id = (gint)number;
@@ -67,9 +67,11 @@ static gboolean start_domain(Reader *self, const Attributes *attributes,
 }
 
 static gboolean start_size(Reader *self, const Attributes *attributes,
-                           GError **error)
+                           GError **error G_GNUC_UNUSED)
 {
-    return hook_parse_unit(find(attributes, "unit"), &self->scale, error);
+    g_free(self->unit);
+    self->unit = g_strdup(find(attributes, "unit"));
+    return TRUE;
 }
 
 static gboolean start_type(Reader *self, const Attributes *attributes,
@@ -112,8 +114,8 @@ static gboolean start_page(Reader *self, const Attributes *attributes,
         return hook_refuse(error, HOSTMEM_ERROR_LIMIT,
                            "there are more than %d kinds of pages", CELLS_MAX);
     }
-    if (size &&
-        !hook_parse_size(size, find(attributes, "unit"), &pages.size, error)) {
+    if (size && !hostmem_libvirt_parse_size(size, find(attributes, "unit"),
+                                            &pages.size, error)) {
         return FALSE;
     }
     pages.nodeset = g_strdup(find(attributes, "nodeset"));
@@ -169,7 +171,8 @@ static gboolean start_cell(Reader *self, const Attributes *attributes,
     guint64 id = self->domain->cells->len;
     HookCell *cell;
 
-    if (id_text && !hook_parse_number(id_text, HOOK_IDS_MAX - 1, &id, error)) {
+    if (id_text &&
+        !hostmem_libvirt_parse_number(id_text, HOOK_IDS_MAX - 1, &id, error)) {
         return FALSE;
     }
     cell = need_cell(self, id, error);
@@ -177,8 +180,8 @@ static gboolean start_cell(Reader *self, const Attributes *attributes,
         return FALSE;
     }
     take(&cell->access, find(attributes, "memAccess"));
-    return !size ||
-           hook_parse_size(size, find(attributes, "unit"), &cell->size, error);
+    return !size || hostmem_libvirt_parse_size(size, find(attributes, "unit"),
+                                               &cell->size, error);
 }
 
 static gboolean start_numatune(Reader *self, const Attributes *attributes,
@@ -200,7 +203,7 @@ static gboolean start_memnode(Reader *self, const Attributes *attributes,
         return hook_refuse(error, HOSTMEM_ERROR_INVALID,
                            "a memnode has no 'cellid'");
     }
-    if (!hook_parse_number(text, HOOK_IDS_MAX - 1, &id, error)) {
+    if (!hostmem_libvirt_parse_number(text, HOOK_IDS_MAX - 1, &id, error)) {
         return FALSE;
     }
     cell = need_cell(self, id, error);
@@ -238,8 +241,9 @@ static gboolean end_uuid(Reader *self, GError **error G_GNUC_UNUSED)
 
 static gboolean end_size(Reader *self, GError **error)
 {
-    return self->domain->size || hook_parse_scaled(self->text->str, self->scale,
-                                                   &self->domain->size, error);
+    return self->domain->size ||
+           hostmem_libvirt_parse_size(self->text->str, self->unit,
+                                      &self->domain->size, error);
 }
 
 static gboolean end_label(Reader *self, GError **error G_GNUC_UNUSED)
@@ -290,6 +294,11 @@ static const Row *find_row(const Reader *self)
     return NULL;
 }
 
+static void blame(const Row *row, GError **error)
+{
+    g_prefix_error(error, "%s: ", row->path);
+}
+
 static void on_start(GMarkupParseContext *context G_GNUC_UNUSED,
                      const char *name, const char **names, const char **values,
                      gpointer user_data, GError **error)
@@ -311,8 +320,8 @@ static void on_start(GMarkupParseContext *context G_GNUC_UNUSED,
     g_string_append_printf(self->path, "/%s", name);
     g_string_truncate(self->text, 0);
     row = find_row(self);
-    if (row && row->start) {
-        row->start(self, &attributes, error);
+    if (row && row->start && !row->start(self, &attributes, error)) {
+        blame(row, error);
     }
 }
 
@@ -322,10 +331,12 @@ static void on_end(GMarkupParseContext *context G_GNUC_UNUSED, const char *name,
     Reader *self = user_data;
     const Row *row = find_row(self);
 
-    if (!row || !row->end || row->end(self, error)) {
-        self->depth--;
-        g_string_truncate(self->path, self->path->len - strlen(name) - 1);
+    if (row && row->end && !row->end(self, error)) {
+        blame(row, error);
+        return;
     }
+    self->depth--;
+    g_string_truncate(self->path, self->path->len - strlen(name) - 1);
     g_string_truncate(self->text, 0);
 }
 
@@ -426,14 +437,17 @@ HookDomain *hook_domain_parse(const char *xml, gsize length, GError **error)
     g_autoptr(HookDomain) domain = domain_new();
     g_autoptr(GString) path = g_string_new(NULL);
     g_autoptr(GString) text = g_string_new(NULL);
-    Reader reader = {.domain = domain, .path = path, .text = text, .scale = 1};
+    Reader reader = {.domain = domain, .path = path, .text = text};
+    gboolean done;
 
     if (length > HOOK_XML_MAX) {
         hook_refuse(error, HOSTMEM_ERROR_LIMIT, "the XML is larger than %u MiB",
                     HOOK_XML_MAX >> 20);
         return NULL;
     }
-    if (!run(&reader, xml, length, error) || !check(domain, error)) {
+    done = run(&reader, xml, length, error);
+    g_free(reader.unit);
+    if (!done || !check(domain, error)) {
         return NULL;
     }
     return g_steal_pointer(&domain);

@@ -3,7 +3,7 @@
 
 #include <hostmem/hostmem.h>
 
-/* Values as libvirt writes them; each refusal is %HOSTMEM_ERROR_INVALID. */
+/* What is refused, and sets as libvirt writes them. */
 
 /**
  * hook_refuse: set an error of at most 200 characters, valid UTF-8.
@@ -12,18 +12,6 @@
  */
 gboolean hook_refuse(GError **error, HostmemError code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
-
-/** A decimal number up to @max, maybe with blanks around it. */
-gboolean hook_parse_number(const char *text, guint64 max, guint64 *number,
-                           GError **error);
-/** Bytes of a unit; NULL: KiB.  "k" and "KiB" are 1024, "KB" is 1000. */
-gboolean hook_parse_unit(const char *unit, guint64 *scale, GError **error);
-/** A number of @scale bytes each, up to the largest gint64, in bytes. */
-gboolean hook_parse_scaled(const char *text, guint64 scale, guint64 *size,
-                           GError **error);
-/** The same with a unit. */
-gboolean hook_parse_size(const char *text, const char *unit, guint64 *size,
-                         GError **error);
 
 /** Ids from 0 up to, and without, this. */
 #define HOOK_IDS_MAX 1024
