@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "backends/qmp/client-news.h"
 #include "backends/qmp/connect.h"
+#include "backends/qmp/peer.h"
 #include "backends/qmp/wire.h"
 #include "util/error.h"
 #include <hostmem/qmp-client.h>
@@ -31,6 +32,7 @@ struct _HostmemQmpClient {
     GMainContext *context; /* the user's */
     GMainContext *alone;   /* while a call waits */
     HmQmpWire *wire;
+    gint64 peer_uid;      /* -1: not known */
     char *greeting;       /* NULL: it has not come */
     GHashTable *requests; /* number -> HmQmpRequest, owned: sent */
     gint64 next_id;
@@ -479,6 +481,7 @@ HostmemQmpClient *hostmem_qmp_client_new_for_stream(GIOStream *stream,
                                                     GError **error)
 {
     g_autoptr(HostmemQmpClient) self = NULL;
+    HmQmpPeer peer;
 
     g_return_val_if_fail(
         G_IS_POLLABLE_INPUT_STREAM(g_io_stream_get_input_stream(stream)), NULL);
@@ -487,6 +490,8 @@ HostmemQmpClient *hostmem_qmp_client_new_for_stream(GIOStream *stream,
         NULL);
 
     self = g_object_new(HOSTMEM_TYPE_QMP_CLIENT, NULL);
+    hm_qmp_peer_init(&peer, stream, NULL);
+    self->peer_uid = peer.known ? (gint64)peer.uid : -1;
     self->wire = hm_qmp_wire_new(stream, &wire_funcs, self);
     return negotiate(self, cancellable, error) ? g_steal_pointer(&self) : NULL;
 }
@@ -509,6 +514,13 @@ HostmemQmpClient *hostmem_qmp_client_new(const char *address,
         g_prefix_error(error, "%s: ", address);
     }
     return self;
+}
+
+gint64 hostmem_qmp_client_get_peer_uid(HostmemQmpClient *self)
+{
+    g_return_val_if_fail(HOSTMEM_IS_QMP_CLIENT(self), -1);
+
+    return self->peer_uid;
 }
 
 const char *hostmem_qmp_client_get_greeting(HostmemQmpClient *self)

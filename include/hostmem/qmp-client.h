@@ -83,6 +83,15 @@ HostmemQmpClient *hostmem_qmp_client_new_for_stream(GIOStream *stream,
 const char *hostmem_qmp_client_get_greeting(HostmemQmpClient *self);
 
 /**
+ * hostmem_qmp_client_get_peer_uid: whose process is it?
+ *
+ * Returns: the user who listened on a Unix socket, as the kernel says: that of
+ * the server, or of the service manager that made the socket for it; -1: the
+ * session is over something else
+ */
+gint64 hostmem_qmp_client_get_peer_uid(HostmemQmpClient *self);
+
+/**
  * hostmem_qmp_client_execute: run a command and wait for its answer.
  * @arguments: (nullable): a JSON object as text
  * @fds: (transfer none) (nullable): descriptors to send along, as add-fd needs

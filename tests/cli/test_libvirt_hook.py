@@ -115,6 +115,15 @@ def test_owner_is_that_of_the_folder():
         assert (hook.base / "1-vm7/pc.ram").stat().st_uid == 12345
 
 
+def test_owner_may_be_names():
+    """Those of a label in the domain, which libvirt leaves as they are."""
+    with ready(*backend("vm7")) as (hook, _):
+        xml = domain_xml().replace("+65534:+65534", "nobody:+1234")
+        assert hook.prepare(xml) == ""
+        info = (hook.base / "1-vm7/pc.ram").stat()
+        assert (info.st_uid, info.st_gid) == (OWNER, 1234)
+
+
 def test_owner_can_be_told():
     with ready(*backend("vm7")) as (hook, _):
         xml = domain_xml().replace("+65534:+65534", "")
@@ -553,7 +562,7 @@ def test_bad_input():
                 (domain_xml(id=None), "no id"),
                 (domain_xml(name="vm8"), "another one, 'vm8'"),
                 (domain_xml(name="../x"), "no name"),
-                (domain_xml(size="-1"), "no number"),
+                (domain_xml(size="-1"), "/domain/memory: '-1' is no number"),
                 (domain_xml(owner="root"), "+UID:+GID"),
                 ("<domain>" + "<a>" * 1000, "levels"),
                 ("<domain><!--" + " " * (5 * MIB), "4 MiB")):

@@ -50,15 +50,25 @@ def serve(connection, answers):
 
 
 @contextlib.contextmanager
-def liar(**answers):
-    """A Hook on a tmpfs, and a hostmemd that says what it likes."""
+def as_user(uid):
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@contextlib.contextmanager
+def liar(uid=0, **answers):
+    """A Hook on a tmpfs, and a hostmemd of @uid's that says what it likes."""
     answers = {name.replace("_", "-"): value
                for name, value in answers.items()}
     harness.need_root()
     with harness.scratch() as folder, harness.tmpfs(4 * SIZE) as backing, \
             socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "qmp"))
-        listener.listen()
+        with as_user(uid):
+            listener.listen()
         hook = Hook(backing, f"unix:{folder}/qmp")
         hook.base.mkdir(parents=True)
         connections = []
@@ -160,8 +170,8 @@ def test_memory_that_goes_back_has_its_owner_again():
             "</memoryBacking><cpu><numa><cell id='0' memory='8' unit='MiB'/>"
             "<cell id='1' memory='8' unit='MiB'/></numa></cpu>")
     names = {}
-    with liar(qom_get=lambda what: names[what["path"]], query_memory_pools=[],
-              object_del={}) as hook:
+    with liar(1234, qom_get=lambda what: names[what["path"]],
+              query_memory_pools=[], object_del={}) as hook:
         first = make(hook.base / "first", owner=1234)
         names["/objects/vm7-node0"] = str(first)
         names["/objects/vm7-node1"] = str(hook.base / "missing")
@@ -169,6 +179,27 @@ def test_memory_that_goes_back_has_its_owner_again():
         assert "missing" in said, said
         assert hook.files() == ["first"]
         assert owner_of(first) == (1234, 1234)
+
+
+def test_memory_of_somebody_else_is_not_given_away():
+    """A hostmemd without rights gets none from root."""
+    for owner in 0, 4321:
+        with with_file("/") as outer:
+            path = make(outer.base / "vm8", owner=owner)
+            with with_file(path, uid=1234) as inner:
+                said = inner.prepare(None, "--memory-backing-dir",
+                                     outer.folder)
+            assert f"is user {owner}'s" in said and "1234" in said, said
+            assert outer.files() == ["vm8"]
+            assert owner_of(path) == (owner, owner)
+
+
+def test_memory_of_qemus_user_may_be_named_by_anybody():
+    with with_file("/") as outer:
+        path = make(outer.base / "vm8", owner=OWNER)
+        with with_file(path, uid=1234) as inner:
+            said = inner.prepare(None, "--memory-backing-dir", outer.folder)
+        assert said == "" and outer.files() == ["1-vm7", "1-vm7/pc.ram"], said
 
 
 def test_memory_that_was_promised_and_is_not_there():
@@ -243,6 +274,98 @@ def test_memory_that_is_replaced_while_it_is_moved():
             assert owner_of(path) == (OWNER, OWNER), path
 
 
+# several calls at once
+
+@contextlib.contextmanager
+def stuck(owner=0):
+    """(hook, asked, go): hostmemd lets the first question of the first call wait
+    until @go is set; @asked has an entry for each."""
+    asked, go = [], threading.Event()
+
+    def answer(_):
+        asked.append(1)
+        if len(asked) == 1:
+            go.wait(60)
+        return str(path)
+
+    with liar(qom_get=answer, query_memory_pools=[], object_del={}) as hook:
+        path = make(hook.base / "vm7", owner=owner)
+        try:
+            yield hook, asked, go
+        finally:
+            go.set()
+            # Of calls that were killed.
+            hook.lock().unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def calling(hook, operation="prepare", xml=None, **options):
+    """A call that goes on; what it must end with is up to the caller."""
+    with subprocess.Popen(hook.command(operation, **options), text=True,
+                          stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=harness.die_with_parent) as process:
+        process.stdin.write(xml or domain_xml())
+        process.stdin.close()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def has_open(process, path):
+    with contextlib.suppress(OSError):
+        return any(os.readlink(entry.path) == str(path)
+                   for entry in os.scandir(f"/proc/{process.pid}/fd"))
+    return False
+
+
+def test_second_call_waits_for_the_first():
+    with stuck() as (hook, asked, go), calling(hook, timeout=60) as first:
+        harness.wait_until(lambda: asked, what="the first question")
+        with calling(hook, timeout=60) as second:
+            harness.wait_until(lambda: has_open(second, hook.lock()),
+                               what="the second call to wait")
+            assert len(asked) == 1 and second.poll() is None
+            go.set()
+            for call in first, second:
+                assert call.wait(60) == 0
+                assert call.stderr.read() == ""
+        assert hook.files() == ["1-vm7", "1-vm7/pc.ram"]
+        assert not hook.lock().exists()
+
+
+def test_second_call_does_not_wait_for_ever():
+    for operation in "prepare", "release":
+        with stuck() as (hook, asked, go), calling(hook, timeout=60) as first:
+            harness.wait_until(lambda: asked, what="the first question")
+            said = hook.run(operation, domain_xml(), timeout=1)
+            assert said.startswith(f"hostmem-libvirt-hook: {operation} of "
+                                   "domain 'vm7': another call"), said
+            assert len(asked) == 1
+            go.set()
+            assert first.wait(60) == 0
+        assert not hook.lock().exists()
+
+
+def test_other_domains_do_not_wait():
+    with stuck() as (hook, asked, go), calling(hook, timeout=60) as first:
+        harness.wait_until(lambda: asked, what="the first question")
+        assert hook.prepare(domain_xml("vm8", id=2), name="vm8") == ""
+        assert hook.files() == ["2-vm8", "2-vm8/pc.ram"]
+        assert first.poll() is None
+        go.set()
+        assert first.wait(60) == 0
+
+
+def test_call_that_was_killed_keeps_nobody_waiting():
+    with stuck() as (hook, asked, _):
+        with calling(hook, timeout=60):
+            harness.wait_until(lambda: asked, what="the first question")
+        assert hook.lock().exists()
+        assert hook.prepare() == ""
+        assert not hook.lock().exists()
+
+
 # the end is a good one
 
 def end_of(*args, set_up=None, **more):
@@ -261,6 +384,22 @@ def test_nobody_reads_what_is_said():
                set_up=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL))
     finally:
         os.close(write_end)
+
+
+def test_lease_that_is_broken_is_no_end():
+    """Whoever opens what the hook has a lease on has SIGIO sent to it."""
+    def ignored(process):
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            bits, = (line.split()[1] for line in status
+                     if line.startswith("SigIgn:"))
+        return int(bits, 16) >> (signal.SIGIO - 1) & 1
+
+    with subprocess.Popen([harness.program("hostmem-libvirt-hook"), "--timeout",
+                           "60", "vm7", "release"], stdin=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as process:
+        harness.wait_until(lambda: ignored(process), what="signals to be set")
+        process.stdin.close()
+        assert process.wait(60) == 0
 
 
 def test_no_thread_can_be_made():

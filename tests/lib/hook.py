@@ -2,6 +2,8 @@
 """hostmem-libvirt-hook as libvirt runs it, without a libvirt."""
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -38,21 +40,26 @@ class Hook:
         self.address = address
         self.seconds = 0.0  # that the last call took
 
+    def command(self, operation, *options, name="vm7", timeout=10):
+        """What libvirt would start."""
+        return list(map(str, [
+            program("hostmem-libvirt-hook"),
+            "--connect", self.address or f"unix:{self.folder}/nobody",
+            "--memory-backing-dir", self.folder,
+            "--timeout", timeout * PATIENCE, *options, "--", name, operation,
+            "begin" if operation == "prepare" else "end", "-"]))
+
     def run(self, operation, xml, *options, name="vm7", timeout=10):
         """One call, which must end in time and well; returns its stderr."""
-        command = [program("hostmem-libvirt-hook"),
-                   "--connect", self.address or f"unix:{self.folder}/nobody",
-                   "--memory-backing-dir", self.folder,
-                   "--timeout", str(timeout * PATIENCE), *options,
-                   "--", name, operation,
-                   "begin" if operation == "prepare" else "end", "-"]
         start = time.monotonic()
         result = subprocess.run(
-            list(map(str, command)), input=xml, capture_output=True,
+            self.command(operation, *options, name=name, timeout=timeout),
+            input=xml, capture_output=True,
             text=isinstance(xml, str), timeout=timeout * PATIENCE + 20)
         self.seconds = time.monotonic() - start
         assert result.returncode == 0, result
         assert not result.stdout, result  # libvirt would take it for XML
+        self._check_lock(name)
         return result.stderr
 
     def prepare(self, xml=None, *options, **more):
@@ -62,6 +69,21 @@ class Hook:
     def release(self, xml=None, *options, **more):
         return self.run("release", domain_xml(id=None) if xml is None else xml,
                         *options, **more)
+
+    def lock(self, name="vm7"):
+        """The file that keeps calls for a domain apart, when root calls."""
+        key = hashlib.sha256(f"{self.base}/{name}".encode()).hexdigest()
+        return pathlib.Path(f"/run/hostmem-libvirt-hook-{key[:32]}")
+
+    def _check_lock(self, name):
+        """It is gone, or another call has it."""
+        with contextlib.suppress(FileNotFoundError), \
+                open(self.lock(name), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            assert not self.lock(name).exists(), "a lock is left"
 
     def files(self):
         """All that is in the folder of domains."""

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
+#include <unistd.h>
 #include "qmp-peer.h"
 #include <hostmem/qmp-client.h>
 
@@ -25,6 +26,16 @@ static void test_greeting(void)
     hm_test_begin(&session, hear_nothing, NULL);
     g_assert_cmpstr(hostmem_qmp_client_get_greeting(session.client), ==,
                     "{\"QMP\":{\"version\":{},\"capabilities\":[]}}");
+    hm_test_end(&session);
+}
+
+static void test_peer_is_who_listens(void)
+{
+    HmTestSession session;
+
+    hm_test_begin(&session, hear_nothing, NULL);
+    g_assert_cmpint(hostmem_qmp_client_get_peer_uid(session.client), ==,
+                    (gint64)geteuid());
     hm_test_end(&session);
 }
 
@@ -471,6 +482,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/qmp-client/greeting", test_greeting);
+    g_test_add_func("/qmp-client/peer_is_who_listens",
+                    test_peer_is_who_listens);
     g_test_add_func("/qmp-client/execute", test_execute);
     g_test_add_func("/qmp-client/arguments", test_arguments);
     g_test_add_func("/qmp-client/large-arguments", test_large_arguments);

@@ -331,8 +331,8 @@ static gboolean is_ours(const Peer *peer, const char *file,
                        block->path);
 }
 
-static gboolean move(const char *file, HookBlock *block, const HookOwner *owner,
-                     GError **error)
+static gboolean move(const Peer *peer, const char *file, HookBlock *block,
+                     const HookOwner *owner, GError **error)
 {
     if (file[0] != '/') {
         return hook_refuse(
@@ -340,7 +340,9 @@ static gboolean move(const char *file, HookBlock *block, const HookOwner *owner,
             "the memory of backend '%s' is where nobody finds it",
             block->own_id);
     }
-    return hook_place_move(block, file, owner, error);
+    return hook_place_move(block, file,
+                           hostmem_qmp_client_get_peer_uid(peer->client), owner,
+                           error);
 }
 
 static gboolean place(const Peer *peer, const json_t *pools, const char *file,
@@ -359,7 +361,7 @@ static gboolean place(const Peer *peer, const json_t *pools, const char *file,
         g_propagate_error(error, why);
         return FALSE;
     }
-    return file ? move(file, block, &owner, error)
+    return file ? move(peer, file, block, &owner, error)
                 : borrow(peer, pools, block, &owner, error);
 }
 

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <mntent.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,68 +139,6 @@ static int open_folder(const HookBlock *block, GError **error)
     return fd;
 }
 
-/* "+UID:+GID", as libvirt writes it. */
-static gboolean parse_label(const char *text, HookOwner *owner, GError **error)
-{
-    g_auto(GStrv) ids = g_strsplit(text, ":", 2);
-    guint64 uid, gid;
-
-    if (!ids[0] || ids[0][0] != '+' || !ids[1] || ids[1][0] != '+' ||
-        !g_ascii_string_to_unsigned(ids[0] + 1, 10, 0, G_MAXUINT32 - 1, &uid,
-                                    NULL) ||
-        !g_ascii_string_to_unsigned(ids[1] + 1, 10, 0, G_MAXUINT32 - 1, &gid,
-                                    NULL)) {
-        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                           "the owner '%s' of the domain is not of the form "
-                           "+UID:+GID",
-                           text);
-    }
-    *owner = (HookOwner){(uid_t)uid, (gid_t)gid};
-    return TRUE;
-}
-
-static gboolean look_up(const char *name, HookOwner *owner)
-{
-    const struct passwd *entry = getpwnam(name);
-
-    if (entry) {
-        *owner = (HookOwner){entry->pw_uid, entry->pw_gid};
-    }
-    return entry != NULL;
-}
-
-/* libvirt gives its folder to the user of QEMU; but a tmpfs that was mounted
- * there since then belongs to root. */
-static gboolean find_usual_owner(int base, const char *path, HookOwner *owner,
-                                 GError **error)
-{
-    struct stat st;
-
-    if (fstat(base, &st) < 0) {
-        return refuse_errno(error, path);
-    }
-    *owner = (HookOwner){st.st_uid, st.st_gid};
-    if (st.st_uid == 0 && !look_up("libvirt-qemu", owner)) {
-        look_up("qemu", owner);
-    }
-    return TRUE;
-}
-
-static gboolean find_owner(const HookOptions *options, const HookDomain *domain,
-                           int base, const char *path, HookOwner *owner,
-                           GError **error)
-{
-    if (domain->owner && *domain->owner) {
-        return parse_label(domain->owner, owner, error);
-    }
-    if (options->owner) {
-        return look_up(options->owner, owner) ||
-               hook_refuse(error, HOSTMEM_ERROR_NOT_FOUND,
-                           "there is no user '%s'", options->owner);
-    }
-    return find_usual_owner(base, path, owner, error);
-}
-
 /* As libvirt would; it takes one that is there as it is. */
 static gboolean make_folder(int base, HookBlock *block, const HookOwner *owner,
                             GError **error)
@@ -215,13 +152,17 @@ static gboolean make_folder(int base, HookBlock *block, const HookOwner *owner,
         return refuse_errno(error, block->folder);
     }
     fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 ||
-        (block->made && fchown(fd, owner->uid, owner->gid) < 0)) {
+    if (fd < 0 || fstat(fd, &st) < 0) {
         return refuse_errno(error, block->folder);
     }
-    return block->made || st.st_uid == owner->uid || st.st_uid == 0 ||
-           hook_refuse(error, HOSTMEM_ERROR_INVALID,
-                       "%s is a folder of somebody else", block->folder);
+    /* Whoever may write to the base can put another one in its place. */
+    if (block->made ? st.st_uid != geteuid()
+                    : st.st_uid != owner->uid && st.st_uid != 0) {
+        return hook_refuse(error, HOSTMEM_ERROR_INVALID,
+                           "%s is a folder of somebody else", block->folder);
+    }
+    return !block->made || fchown(fd, owner->uid, owner->gid) == 0 ||
+           refuse_errno(error, block->folder);
 }
 
 /* Nothing else has memory of hostmemd, whatever it says. */
@@ -240,13 +181,24 @@ static gboolean check_filesystem(int base, const char *path, GError **error)
                        path);
 }
 
+static gboolean find_owner(const HookOptions *options, const HookDomain *domain,
+                           const HookBlock *block, int base, HookOwner *owner,
+                           GError **error)
+{
+    struct stat st;
+
+    return fstat(base, &st) < 0
+               ? refuse_errno(error, block->base)
+               : hook_owner_find(options, domain, &st, owner, error);
+}
+
 gboolean hook_place_open(const HookOptions *options, const HookDomain *domain,
                          HookBlock *block, HookOwner *owner, GError **error)
 {
     g_auto(HookFd) base = open_base(block, error);
 
     return base >= 0 && check_filesystem(base, block->base, error) &&
-           find_owner(options, domain, base, block->base, owner, error) &&
+           find_owner(options, domain, block, base, owner, error) &&
            (!block->folder || make_folder(base, block, owner, error));
 }
 
@@ -287,11 +239,11 @@ static gboolean is_same(const struct stat *a, const struct stat *b)
 }
 
 /* hostmemd may say what it likes: what is moved is a file of the size that is
- * wanted, of the filesystem that memory is on. */
+ * wanted, of the filesystem that memory is on, and its own to give. */
 static gboolean check_memory(const HookBlock *block, const char *path,
-                             int folder, const struct stat *file,
-                             GError **error)
+                             int folder, GError **error)
 {
+    const struct stat *file = &block->moved;
     struct stat place;
 
     if (fstat(folder, &place) < 0) {
@@ -309,6 +261,17 @@ static gboolean check_memory(const HookBlock *block, const char *path,
                        path, (gint64)file->st_size, block->name, block->size);
 }
 
+static gboolean check_giver(const struct stat *file, const char *path,
+                            gint64 giver, const HookOwner *owner,
+                            GError **error)
+{
+    return file->st_uid == giver || file->st_uid == owner->uid ||
+           hook_refuse(error, HOSTMEM_ERROR_PERMISSION,
+                       "%s is user %u's, neither hostmemd's, %" G_GINT64_FORMAT
+                       ", nor QEMU's, %u",
+                       path, file->st_uid, giver, owner->uid);
+}
+
 /* The file at @path, for a look and for its owner; -1 with an error. */
 static int open_memory(HookBlock *block, const char *path, int folder,
                        GError **error)
@@ -320,7 +283,7 @@ static int open_memory(HookBlock *block, const char *path, int folder,
         refuse_errno(error, path);
         return -1;
     }
-    if (!check_memory(block, path, folder, &block->moved, error)) {
+    if (!check_memory(block, path, folder, error)) {
         return -1;
     }
     found = fd;
@@ -343,7 +306,7 @@ static gboolean check_moved(const HookBlock *block, int folder,
 }
 
 /* Its owner comes last: only of what is in its place. */
-gboolean hook_place_move(HookBlock *block, const char *path,
+gboolean hook_place_move(HookBlock *block, const char *path, gint64 giver,
                          const HookOwner *owner, GError **error)
 {
     g_auto(HookFd) folder = open_folder(block, error);
@@ -351,7 +314,7 @@ gboolean hook_place_move(HookBlock *block, const char *path,
         folder < 0 ? -1 : open_memory(block, path, folder, error);
     g_autofree char *name = g_path_get_basename(block->path);
 
-    if (memory < 0) {
+    if (memory < 0 || !check_giver(&block->moved, path, giver, owner, error)) {
         return FALSE;
     }
     if (renameat2(AT_FDCWD, path, folder, name, RENAME_NOREPLACE) < 0) {
@@ -367,31 +330,32 @@ gboolean hook_place_move(HookBlock *block, const char *path,
            refuse_errno(error, block->path);
 }
 
-/* To whom it was, if it is what was moved. */
-static void give_back(const HookBlock *block, int folder, const char *name)
+/* To whom it was.  FALSE: another file is in its place. */
+static gboolean give_back(const HookBlock *block, int folder, const char *name)
 {
     g_auto(HookFd) fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct stat there;
 
     if (fd < 0 || fstat(fd, &there) < 0 || !is_same(&there, &block->moved)) {
-        return;
+        return FALSE;
     }
     if (fchownat(fd, "", block->moved.st_uid, block->moved.st_gid,
                  AT_EMPTY_PATH) < 0) {
-        return; /* its owner is root, or the user of a QEMU, as before */
+        return TRUE; /* its owner is root, or the user of a QEMU, as before */
     }
+    return TRUE;
 }
 
-/* What cannot go back would be in the way of QEMU. */
+/* What cannot go back would be in the way of QEMU; what the user of QEMU has
+ * put there is none of hostmemd's. */
 static void move_back(const HookBlock *block)
 {
     g_auto(HookFd) folder = open_folder(block, NULL);
     g_autofree char *name = g_path_get_basename(block->path);
 
-    if (folder < 0) {
+    if (folder < 0 || !give_back(block, folder, name)) {
         return;
     }
-    give_back(block, folder, name);
     if (renameat2(folder, name, AT_FDCWD, block->origin, RENAME_NOREPLACE) <
         0) {
         unlinkat(folder, name, 0);

@@ -48,6 +48,7 @@ static void say(const char *format, ...)
 
 static void on_alarm(int number G_GNUC_UNUSED)
 {
+    hook_lock_drop();
     _exit(EXIT_SUCCESS);
 }
 
@@ -57,6 +58,7 @@ static void on_fault(int number G_GNUC_UNUSED)
     gssize said = write(STDERR_FILENO, text, sizeof(text) - 1);
 
     (void)said;
+    hook_lock_drop();
     _exit(EXIT_SUCCESS);
 }
 
@@ -72,6 +74,7 @@ static void set_signals(void)
     }
     signal(SIGALRM, on_alarm);
     signal(SIGPIPE, SIG_IGN); /* nobody reads what we say */
+    signal(SIGIO, SIG_IGN);   /* somebody opens what we have a lease on */
     sigfillset(&all);
     sigprocmask(SIG_UNBLOCK, &all, NULL);
 }
@@ -238,6 +241,7 @@ static void run(const HookOptions *options, const char *name,
     g_autoptr(HookDomain) domain = NULL;
     g_autoptr(GPtrArray) blocks = NULL;
     g_autoptr(GError) error = NULL;
+    HookLock *lock;
 
     if (!step) {
         return;
@@ -248,9 +252,17 @@ static void run(const HookOptions *options, const char *name,
         say("%s of domain '%s': %s", operation, name, error->message);
         return;
     }
-    if (blocks->len) {
-        step(options, domain, blocks, cancellable);
+    if (!blocks->len) {
+        return;
     }
+    lock = hook_lock_take(domain, g_ptr_array_index(blocks, 0), cancellable,
+                          &error);
+    if (!lock) {
+        say("%s of domain '%s': %s", operation, name, error->message);
+        return;
+    }
+    step(options, domain, blocks, cancellable);
+    hook_lock_release(lock);
 }
 
 /* The command line */

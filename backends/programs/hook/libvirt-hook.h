@@ -6,8 +6,9 @@
 
 /*
  * libvirt-hook.c has the command line, the time it may take, and what is said;
- * -memory.c what hostmemd is asked for; -place.c the files; -blocks.c where
- * they must be; -domain.c what libvirt says.
+ * -lock.c keeps calls apart; -memory.c has what hostmemd is asked for; -place.c
+ * the files, and -owner.c whose they are; -blocks.c where they must be;
+ * -domain.c what libvirt says.
  */
 
 typedef struct {
@@ -46,12 +47,44 @@ void hook_memory_undo(const HookOptions *options, GPtrArray *blocks);
 gboolean hook_memory_release(const HookOptions *options, GPtrArray *blocks,
                              GCancellable *cancellable, GError **error);
 
-/* libvirt-hook-place.c */
+/* libvirt-hook-lock.c */
+
+/** One call for a domain at a time. */
+typedef struct HookLock HookLock;
+
+/**
+ * hook_lock_take: wait until no other call is at work for the domain.
+ * @block: one of its memory
+ *
+ * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_BUSY (cancelled
+ * meanwhile) or %HOSTMEM_ERROR_SYSTEM
+ */
+HookLock *hook_lock_take(const HookDomain *domain, const HookBlock *block,
+                         GCancellable *cancellable, GError **error);
+void hook_lock_release(HookLock *self);
+/** Before the process ends, in a handler of signals: no file is to stay. */
+void hook_lock_drop(void);
+
+/* libvirt-hook-owner.c */
 
 typedef struct {
     uid_t uid;
     gid_t gid;
 } HookOwner;
+
+/**
+ * hook_owner_find: whom does QEMU run as?
+ * @base: libvirt's folder for all domains
+ *
+ * What the domain says, or the options, or the owner of that folder.
+ *
+ * Returns: FALSE with %HOSTMEM_ERROR_INVALID or %HOSTMEM_ERROR_NOT_FOUND
+ */
+gboolean hook_owner_find(const HookOptions *options, const HookDomain *domain,
+                         const struct stat *base, HookOwner *owner,
+                         GError **error);
+
+/* libvirt-hook-place.c */
 
 /** (transfer full) (element-type HookMount): those of @folders, or all. */
 GArray *hook_place_find_mounts(char **folders);
@@ -61,8 +94,7 @@ guint64 hook_place_huge_page_size(void);
 /**
  * hook_place_open: make the folder of a block, if it has one.
  *
- * @owner: (out): whom QEMU runs as: what the domain says, or the options, or
- *     the owner of libvirt's folder for all domains
+ * @owner: (out): as of hook_owner_find()
  *
  * Returns: FALSE with %HOSTMEM_ERROR_NOT_FOUND (libvirt has no folder there),
  * %HOSTMEM_ERROR_INVALID (what is there is not libvirt's),
@@ -82,10 +114,11 @@ gboolean hook_place_has(const HookBlock *block, GError **error);
 /**
  * hook_place_move: move memory to where the block must be.
  * @path: a file of the right size
+ * @giver: the user who says so, or -1; the file is that user's, or @owner's
  *
  * Returns: FALSE with an error that names both; then it is where it was
  */
-gboolean hook_place_move(HookBlock *block, const char *path,
+gboolean hook_place_move(HookBlock *block, const char *path, gint64 giver,
                          const HookOwner *owner, GError **error);
 /** Undo hook_place_move(), and hook_place_open() when the folder is empty. */
 void hook_place_undo(const HookBlock *block);
