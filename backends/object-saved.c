@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include "backends/object-saved.h"
 #include "util/autofd.h"
 #include "util/error.h"
@@ -195,9 +196,20 @@ HmSaved *hm_saved_new(HmKeeper *keeper, const char *id, json_t *options,
 /* The first failure is the one that is told. */
 static void note_error(HmSaved *self, int err, const char *name)
 {
-    if (!self->error) {
-        hm_set_error_errno(&self->error, err,
-                           "cannot duplicate descriptor '%s'", name);
+    guint64 limit;
+
+    if (self->error) {
+        return;
+    }
+    hm_set_error_errno(&self->error, err, "cannot duplicate descriptor '%s'",
+                       name);
+    if (err == EMFILE && hm_os_get_limit(RLIMIT_NOFILE, &limit) == 0) {
+        g_autofree char *first = self->error->message;
+
+        self->error->message =
+            g_strdup_printf("%s; RLIMIT_NOFILE is %" G_GUINT64_FORMAT
+                            ", and all that is new needs one more for a moment",
+                            first, limit);
     }
 }
 

@@ -261,6 +261,21 @@ static void test_save_tells_what_came_and_went(void)
     hm_test_keeper_clear(&keeper);
 }
 
+static void test_too_few_descriptors_are_told(void)
+{
+    GError *error = NULL;
+    HmTestKeeper keeper;
+
+    hm_test_keeper_init(&keeper);
+    hm_test_keeper_add(&keeper, MEMFD("m0"));
+    hm_fake_set_limit(RLIMIT_NOFILE, 1234);
+    hm_fake_fail(HM_FAKE_DUP, 1, EMFILE);
+    g_assert_null(hostmem_registry_save(keeper.registry, &error));
+    hm_test_assert_error(error, HOSTMEM_ERROR_LIMIT,
+                         "Too many open files; RLIMIT_NOFILE is 1234, ");
+    hm_test_keeper_clear(&keeper);
+}
+
 static void test_save_that_fails_hands_out_nothing(void)
 {
     static const struct {
@@ -507,6 +522,7 @@ int main(int argc, char **argv)
          test_name_without_a_state_is_not_used_again},
         {"/save/state/two-processes", test_two_processes},
         {"/save/difference", test_save_tells_what_came_and_went},
+        {"/save/too-few-descriptors", test_too_few_descriptors_are_told},
         {"/save/failure", test_save_that_fails_hands_out_nothing},
         {"/save/once-a-turn", test_changes_are_told_once_a_turn},
         {"/save/before-answers", test_changes_are_told_before_answers},
