@@ -106,6 +106,29 @@ static void test_no_room_is_an_error(void)
     g_assert_cmpuint(hm_fake_count_advice(MADV_POPULATE_WRITE), ==, 0);
 }
 
+static void test_refusal_promises_nothing(void)
+{
+    g_autoptr(HostmemBackend) ram = make_used(RAM);
+
+    pretend_free(1);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_false(populate_block(ram, 0, &error));
+        g_assert_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_NO_MEMORY);
+    }
+}
+
+/* There is room for one promise, not for two. */
+static void test_new_promise_replaces_the_old_one(void)
+{
+    g_autoptr(HostmemBackend) ram = make_used(RAM);
+
+    pretend_free(100);
+    populate_blocks(ram, 0, SERIES + 1);
+    g_assert_cmpuint(reads_for(ram, SERIES + 1, SERIES - 1), ==, 0);
+}
+
 static void test_promise_is_kept_from_others(void)
 {
     g_autoptr(HostmemBackend) ram = make_used(RAM);
@@ -260,6 +283,9 @@ static const HmTest tests[] = {
     {"/hostmem-series/asked-after-a-while", test_host_is_asked_after_a_while},
     {"/hostmem-series/little-room", test_little_room_will_do},
     {"/hostmem-series/no-room", test_no_room_is_an_error},
+    {"/hostmem-series/refusal-promises-nothing", test_refusal_promises_nothing},
+    {"/hostmem-series/new-promise-replaces-the-old-one",
+     test_new_promise_replaces_the_old_one},
     {"/hostmem-series/kept-from-others", test_promise_is_kept_from_others},
     {"/hostmem-series/for-the-backend", test_promise_is_for_the_backend},
     {"/hostmem-series/ends-with-the-backend",

@@ -3,6 +3,9 @@
 #include <string.h>
 #include "snapshot-fixture.h"
 
+/* As the implementation has them. */
+#define MOST_COPIES (SIZE / 8 / HM_IMAGE_BLOCK)
+
 /* Failures: no image is left, and whoever writes goes on. */
 
 static void assert_free(Fixture *fixture)
@@ -117,6 +120,30 @@ static void test_dropped(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* Nobody saves, so the copies run out, and who serves the writers waits. */
+static void test_dropped_with_all_copies_taken(Fixture *fixture,
+                                               gconstpointer data G_GNUC_UNUSED)
+{
+    HmTestWriter *writer;
+    HmSnapshot *snapshot;
+    HmSnapshotStats stats;
+
+    if (!can_protect()) {
+        return;
+    }
+    writer = hm_test_writer_start(fixture->mapping.addr, SIZE);
+    hm_test_writer_wait(writer, 1000);
+    snapshot = start(fixture);
+    do {
+        g_usleep(1000);
+        hm_snapshot_get_stats(snapshot, &stats);
+    } while (stats.faults < MOST_COPIES);
+    hm_snapshot_free(snapshot);
+    hm_test_writer_wait(writer, 1000);
+    hm_test_writer_stop(writer);
+    hm_test_writer_free(writer);
+}
+
 static void test_cannot_arm(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(HmRangeList) all = hm_range_list_new();
@@ -200,6 +227,8 @@ int main(int argc, char **argv)
     ADD("fails/cannot-arm", ANON, test_cannot_arm);
     ADD("fails/cancelled", ANON, test_cancelled);
     ADD("fails/dropped", MEMFD, test_dropped);
+    ADD("fails/dropped-with-all-copies-taken", ANON,
+        test_dropped_with_all_copies_taken);
     ADD("refused/not-allowed", ANON, test_not_allowed);
     ADD("refused/no-userfaultfd", ANON, test_no_faultfd);
     ADD("refused/no-write-protect", ANON, test_no_write_protect);

@@ -295,6 +295,36 @@ static void test_sample_of_nothing(void)
     g_assert_cmpuint(slices, ==, 0);
 }
 
+/* Of another length at each look, so that slices come and go. */
+static gpointer look_often(gpointer data)
+{
+    const Memory *memory = data;
+
+    for (guint i = 0; i < 300; i++) {
+        HmUsageSums sums;
+
+        hm_usage_look(memory->usage, memory->addr, (1 + i % 4) * HM_GIB, &sums);
+        g_assert_cmpuint(sums.populated, ==, hm_os_page_size());
+    }
+    return NULL;
+}
+
+static void test_several_threads(void)
+{
+    g_auto(Memory) memory = {0};
+    GThread *others[3];
+
+    memory_init(&memory, 4 * HM_GIB);
+    hm_fake_reset(); /* hooks are not for several threads */
+    memory.addr[0] = 1;
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        others[i] = g_thread_new("look", look_often, &memory);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        g_thread_join(others[i]);
+    }
+}
+
 static void add(const char *path, void (*test)(void))
 {
     g_test_add_func(path, test);
@@ -318,6 +348,7 @@ int main(int argc, char **argv)
         test_as_much_as_there_is_time_for);
     add("/usage/another-length", test_another_length);
     add("/usage/length-of-some-pages", test_length_of_some_pages);
+    add("/usage/several-threads", test_several_threads);
     add("/usage/what-is-locked", test_what_is_locked);
     add("/usage/kernel-that-does-not-tell", test_kernel_that_does_not_tell);
     add("/usage/sample/few", test_sample_of_few);
