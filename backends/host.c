@@ -167,18 +167,26 @@ static json_t *types_json(void)
     return array;
 }
 
+static json_t *usable_cpus_json(void)
+{
+    g_autoptr(HmIdset) allowed = hm_numa_allowed_cpus();
+
+    return json_integer(MIN(hm_idset_count(allowed), hm_numa_cpu_quota()));
+}
+
 char *hostmem_capabilities(void)
 {
     const HmHostCaps *caps = hm_hostcaps_get();
     json_auto_t *json =
-        json_pack("{ss sI sI so so so so so so}", "version", HM_VERSION, //
-                  "page-size", (json_int_t)caps->page_size,              //
-                  "huge-page-size", (json_int_t)caps->huge_page_size,    //
-                  "memory", memory_json(),                               //
-                  "features", features_json(caps),                       //
-                  "thp", thp_json(caps),                                 //
-                  "huge-pages", pools_json(),                            //
-                  "nodes", nodes_json(),                                 //
+        json_pack("{ss sI sI so so so so so so so}", "version", HM_VERSION, //
+                  "page-size", (json_int_t)caps->page_size,                 //
+                  "huge-page-size", (json_int_t)caps->huge_page_size,       //
+                  "usable-cpus", usable_cpus_json(),                        //
+                  "memory", memory_json(),                                  //
+                  "features", features_json(caps),                          //
+                  "thp", thp_json(caps),                                    //
+                  "huge-pages", pools_json(),                               //
+                  "nodes", nodes_json(),                                    //
                   "types", types_json());
     char *dumped = json_dumps(json, JSON_INDENT(2));
     char *text = g_strconcat(dumped, "\n", NULL);

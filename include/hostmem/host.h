@@ -10,10 +10,11 @@ G_BEGIN_DECLS
  *
  * Kernel features, page sizes, RAM, huge page pools, NUMA nodes, object types.
  * Sizes are in bytes, pools in pages.  What changes, such as "available" of
- * "memory", is read at each call.  Of "memory", "cgroup-limit" is the least
- * that the cgroups of this process allow, "cgroup-available" the least that
- * they leave now, page cache that the kernel would drop included; both are
- * missing without a limit.  Any thread.
+ * "memory", is read at each call.  "usable-cpus" is how many CPUs the affinity
+ * of the calling thread and the quotas of its cgroups leave, rounded up.  Of
+ * "memory", "cgroup-limit" is the least that the cgroups of this process allow,
+ * "cgroup-available" the least that they leave now, page cache that the kernel
+ * would drop included; both are missing without a limit.  Any thread.
  *
  * Returns: (transfer full): one JSON object as text, ending in a newline
  */

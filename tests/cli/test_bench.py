@@ -231,6 +231,21 @@ def test_facts_of_the_host():
     assert os.uname().release in facts["kernel"]
 
 
+def test_cpus_that_may_be_used():
+    """As many threads as CPUs come of their own accord."""
+    some = min(os.sched_getaffinity(0))
+    result = subprocess.run(
+        ["taskset", "--cpu-list", str(some), program("hostmem-bench"),
+         "--json", *QUICK], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result
+    found = json.loads(result.stdout)
+    if os.cpu_count() > 1:
+        assert ", 1 of them for us" in found["facts"]["cpus"], found["facts"]
+    threads = {result["threads"] for result in found["results"]
+               if not result["skipped"]}
+    assert threads == {1}, threads
+
+
 def cells(results):
     """Where they are about, in order; methods have no lines of their own where
     all of it was skipped, which another run may not do."""

@@ -219,6 +219,25 @@ static void test_capabilities_of_a_cgroup(void)
     g_assert_cmpint(available, ==, 4096);
 }
 
+static json_int_t usable_cpus(void)
+{
+    json_auto_t *json = capabilities();
+
+    return json_integer_value(json_object_get(json, "usable-cpus"));
+}
+
+static void test_capabilities_of_cpus(void)
+{
+    hm_fake_set_nodes(2, 4, 8 * HM_GIB);
+    hm_fake_set_file("/proc/self/cgroup", "0::/vm7\n");
+    hm_fake_set_file("/proc/self/mountinfo",
+                     "41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n");
+    hm_fake_set_file("/cg/vm7/cpu.max", "max 100000\n");
+    g_assert_cmpint(usable_cpus(), ==, 8);
+    hm_fake_set_file("/cg/vm7/cpu.max", "250000 100000\n");
+    g_assert_cmpint(usable_cpus(), ==, 3);
+}
+
 static void test_capabilities_of_pools(void)
 {
     json_auto_t *json = NULL;
@@ -317,6 +336,7 @@ static const HmTest tests[] = {
     {"/object-types/capabilities-of-nodes", test_capabilities_of_nodes},
     {"/object-types/capabilities-of-memory", test_capabilities_of_memory},
     {"/object-types/capabilities-of-a-cgroup", test_capabilities_of_a_cgroup},
+    {"/object-types/capabilities-of-cpus", test_capabilities_of_cpus},
     {"/object-types/capabilities-of-pools", test_capabilities_of_pools},
     {"/object-types/options-to-json", test_options_to_json},
     {"/object-types/json-options-pass-as-they-are",

@@ -2,6 +2,7 @@
 #include <gio/gunixmounts.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 #include "bench.h"
 
 /* At most this many CPUs are too few to see how a thing scales. */
@@ -55,10 +56,14 @@ static char *describe_cpus(void)
     g_autofree char *load = NULL;
     const char *guest =
         flags && strstr(flags, " hypervisor") ? " of a virtual machine" : "";
+    guint all = sysconf(_SC_NPROCESSORS_ONLN);
+    guint usable = bench_host_cpus();
+    g_autofree char *part =
+        usable < all ? g_strdup_printf(", %u of them for us", usable) : NULL;
 
     g_file_get_contents("/proc/loadavg", &load, NULL, NULL);
-    return g_strdup_printf("%u CPUs%s, load %.4s", g_get_num_processors(),
-                           guest, load ? load : "?");
+    return g_strdup_printf("%u CPUs%s%s, load %.4s", all, guest,
+                           part ? part : "", load ? load : "?");
 }
 
 static char *describe_memory(void)
@@ -176,7 +181,7 @@ static guint most_threads(const BenchOptions *options)
 
 void bench_facts_add_limits(const BenchOptions *options, GPtrArray *notes)
 {
-    guint cpus = g_get_num_processors();
+    guint cpus = bench_host_cpus();
     guint threads = most_threads(options);
 
     if (options->size < options->asked_size) {
@@ -188,17 +193,17 @@ void bench_facts_add_limits(const BenchOptions *options, GPtrArray *notes)
     }
     if (threads > cpus) {
         g_ptr_array_add(notes,
-                        g_strdup_printf("%u threads share %u CPUs: they take "
+                        g_strdup_printf("%u threads share %u CPU%s: they take "
                                         "turns, and say little about a larger "
                                         "host.",
-                                        threads, cpus));
+                                        threads, cpus, cpus == 1 ? "" : "s"));
     }
     if (cpus <= FEW_CPUS) {
         g_ptr_array_add(
             notes,
-            g_strdup_printf("%u CPUs cannot show how populating scales with "
+            g_strdup_printf("%u CPU%s cannot show how populating scales with "
                             "threads.",
-                            cpus));
+                            cpus, cpus == 1 ? "" : "s"));
     }
     if (bench_host_nodes() == 1) {
         g_ptr_array_add(notes, g_strdup("One NUMA node cannot show what "

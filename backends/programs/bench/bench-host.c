@@ -83,6 +83,13 @@ guint bench_host_nodes(void)
     return json_array_size(json_object_get(host, "nodes"));
 }
 
+guint bench_host_cpus(void)
+{
+    json_auto_t *host = look();
+
+    return number(host, "usable-cpus", 1);
+}
+
 gsize bench_host_thp_size(void)
 {
     json_auto_t *host = look();

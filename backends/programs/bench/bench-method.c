@@ -287,5 +287,5 @@ gint64 bench_measure(const BenchKind *kind, const BenchMethod *method,
 void bench_warm_up(const BenchOptions *options)
 {
     bench_measure(bench_kind_anonymous(), bench_method_write(), FALSE,
-                  options->size, g_get_num_processors(), options, NULL);
+                  options->size, bench_host_cpus(), options, NULL);
 }

@@ -29,7 +29,7 @@ static GOptionContext *context_new(BenchOptions *self, Words *words)
 {
     const GOptionEntry entries[] = {
         {"threads", 't', 0, G_OPTION_ARG_STRING, &words->threads,
-         "Thread counts [1 and all CPUs; with a word: 2]", "N[,N]..."},
+         "Thread counts [1 and usable CPUs; with a word: 2]", "N[,N]..."},
         {"runs", 'n', 0, G_OPTION_ARG_STRING, &words->runs,
          "Runs of each measurement [3; with --full: 5]", "N"},
         {"size", 's', 0, G_OPTION_ARG_STRING, &words->size,
@@ -118,8 +118,7 @@ static gboolean parse_number(const char *option, const char *text, guint max,
 static void set_default_threads(BenchOptions *self)
 {
     guint one = 1;
-    guint all =
-        self->mode == BENCH_GRID ? g_get_num_processors() : AGAINST_THREADS;
+    guint all = self->mode == BENCH_GRID ? bench_host_cpus() : AGAINST_THREADS;
 
     if (self->mode == BENCH_GRID && all > 1) {
         g_array_append_val(self->threads, one);

@@ -99,6 +99,8 @@ BenchHostPool bench_host_default_pool(void);
 gsize bench_host_huge_page_size(void);
 /** NUMA nodes that have memory. */
 guint bench_host_nodes(void);
+/** CPUs that we may use. */
+guint bench_host_cpus(void);
 /** Bytes of a transparent huge page; 0: this kernel has none. */
 gsize bench_host_thp_size(void);
 /** Returns: (transfer full): "madvise", of anonymous or of shared memory */
