@@ -48,8 +48,8 @@ typedef struct {
 /**
  * hm_libvirt_get: load libvirt, once.
  *
- * It is initialised, and says nothing on standard error of its own accord.
- * Any thread.
+ * It is initialised, and prints no errors; its log is where its environment
+ * says. Any thread.
  *
  * Returns: (transfer none): or NULL with %HOSTMEM_ERROR_UNSUPPORTED
  */

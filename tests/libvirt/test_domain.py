@@ -3,12 +3,15 @@
 """hostmemctl domain, on the libvirt that everybody has: test:///default."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 
 import harness
-from ctl import ctl, ctl_fails, run_ctl, started
-from harness import scratch, wait_until
+from ctl import command_of, ctl, ctl_fails, run_ctl, started
+from expect import as_nobody
+from harness import PATIENCE, scratch, wait_until
 
 URI = "test:///default"
 GIB = 1 << 30
@@ -112,6 +115,19 @@ def test_nobody_is_there():
     uri = "qemu+unix:///system?socket=/nonexistent/socket"
     for words in (["list"], ["status"], ["watch"], ["plug", "a", "1G"]):
         domain_fails(*words, uri=uri, phrases=[uri, "/nonexistent/socket"])
+
+
+def test_driver_in_the_process_does_not_log():
+    need_libvirt()
+    uri = "qemu:///embed?root=/proc/nowhere"
+    # Who is not root makes nothing elsewhere for it.
+    before = as_nobody() if os.geteuid() == 0 else []
+    result = subprocess.run(
+        [*before, *command_of(uri, ["domain", "list"])], capture_output=True,
+        text=True, timeout=60 * PATIENCE, stdin=subprocess.DEVNULL)
+    assert result.returncode == 1, result
+    message, = result.stderr.splitlines()
+    assert uri in message and "cannot connect" in message, result
 
 
 def test_somebody_else_is_there():

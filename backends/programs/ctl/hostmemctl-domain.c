@@ -4,9 +4,19 @@
 /* What the commands about domains share: what libvirt says of them, as JSON and
  * as tables. */
 
+/* A driver in this process would log to standard error what we say ourselves;
+ * those who look into it ask for it. */
+static void silence_libvirt(void)
+{
+    if (!g_getenv("LIBVIRT_DEBUG")) {
+        g_setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", FALSE);
+    }
+}
+
 HostmemLibvirtConnection *ctl_domain_connect(const CtlCall *call,
                                              gboolean read_only, GError **error)
 {
+    silence_libvirt();
     return hostmem_libvirt_connection_new(ctl_call_get(call, "--connect"),
                                           read_only, error);
 }
