@@ -16,6 +16,9 @@
 #include "util/pagesize.h"
 
 #define OPEN_TRIES 10
+/* A lease is there for microseconds. */
+#define LEASE_TRIES    100
+#define LEASE_PAUSE_US 1000
 
 /* Longest part of an object's name in that of a temporary file. */
 #define TEMP_NAME_MAX 100
@@ -126,6 +129,22 @@ static gboolean open_in_directory(int dir, const HmBackingFileOptions *options,
     return TRUE;
 }
 
+/*
+ * O_NONBLOCK: should a FIFO have taken its place meanwhile.  It also does not
+ * wait for a lease, which whoever has the file takes for a moment to see who
+ * else has it: hm_os_only_user().
+ */
+static int open_now(const char *path, int flags)
+{
+    int fd = hm_os_open(path, flags | O_NONBLOCK, 0);
+
+    for (guint i = 0; fd == -EAGAIN && i < LEASE_TRIES; i++) {
+        g_usleep(LEASE_PAUSE_US);
+        fd = hm_os_open(path, flags | O_NONBLOCK, 0);
+    }
+    return fd;
+}
+
 static gboolean open_existing(int there, const HmBackingFileOptions *options,
                               HmBacking *made, GError **error)
 {
@@ -138,8 +157,7 @@ static gboolean open_existing(int there, const HmBackingFileOptions *options,
     if (S_ISDIR(st.st_mode)) {
         return open_in_directory(there, options, made, error);
     }
-    /* O_NONBLOCK: should a FIFO have taken its place meanwhile. */
-    made->fd = hm_os_open(options->path, flags | O_NONBLOCK, 0);
+    made->fd = open_now(options->path, flags);
     if (made->fd < 0) {
         return open_error(error, -made->fd, options);
     }

@@ -179,6 +179,19 @@ static void test_file_that_appears_meanwhile(HmTestFile *self)
                     (gint64)hm_os_page_size());
 }
 
+/* Somebody looks who else has the file: it is opened a moment later. */
+static void test_file_with_a_lease(HmTestFile *self)
+{
+    HmBackingFileOptions options =
+        hm_test_file_options(self->path, hm_os_page_size());
+    g_auto(HmBacking) backing = HM_BACKING_INIT;
+
+    hm_test_file_make(self->path, hm_os_page_size());
+    hm_fake_fail(HM_FAKE_OPEN, 2, EAGAIN);
+    backing = hm_test_file_open(&options);
+    g_assert_false(backing.created);
+}
+
 static void test_link_to_a_file(HmTestFile *self)
 {
     g_autofree char *target = g_build_filename(self->dir, "target", NULL);
@@ -335,6 +348,7 @@ static const HmTestFileCase cases[] = {
     {"too-small-a-file", test_too_small_a_file},
     {"empty-file-is-given-its-length", test_empty_file_is_given_its_length},
     {"file-that-appears-meanwhile", test_file_that_appears_meanwhile},
+    {"file-with-a-lease", test_file_with_a_lease},
     {"link-to-a-file", test_link_to_a_file},
     {"link-to-nowhere", test_link_to_nowhere},
     {"readonly-never-creates", test_readonly_never_creates},
