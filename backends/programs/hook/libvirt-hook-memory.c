@@ -72,32 +72,26 @@ static json_t *call(const Peer *peer, const char *command, json_t *arguments,
     return value;
 }
 
-/* Whether there is such an object, as far as hostmemd says. */
-static gboolean is_there(const Peer *peer, const char *id)
-{
-    json_auto_t *objects =
-        call(peer, "qom-list", json_pack("{s:s}", "path", "/objects"), NULL);
-
-    return !objects || peer_json_find(objects, "name", id);
-}
-
 /* Whether it is gone; one that is still being made is not listed. */
 static gboolean remove_object(const Peer *peer, const char *id, GError **error)
 {
     GError *why = NULL;
     json_auto_t *answer =
         call(peer, "object-del", json_pack("{s:s}", "id", id), &why);
+    json_auto_t *objects = NULL;
 
-    if (answer) {
-        return TRUE;
+    if (!answer && g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE)) {
+        objects = call(peer, "qom-list", json_pack("{s:s}", "path", "/objects"),
+                       error);
+        if (!objects || !peer_json_find(objects, "name", id)) {
+            g_error_free(why);
+            return objects != NULL;
+        }
     }
-    if (g_error_matches(why, HOSTMEM_ERROR, HOSTMEM_ERROR_REMOTE) &&
-        !is_there(peer, id)) {
-        g_error_free(why);
-        return TRUE;
+    if (why) {
+        g_propagate_error(error, why);
     }
-    g_propagate_error(error, why);
-    return FALSE;
+    return answer != NULL;
 }
 
 /* The backend of a domain */
