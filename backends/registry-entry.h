@@ -111,6 +111,10 @@ gboolean hm_entry_is_leaving(const HmEntry *entry);
 gboolean hm_entry_is_ready_object(const HmEntry *entry);
 gboolean hm_entry_is_ready_device(const HmEntry *entry);
 
+/** (transfer full): a task that answers in the registry's context. */
+GTask *hm_registry_new_task(HostmemRegistry *self, const HmWaiter *waiter,
+                            gpointer tag);
+
 /* registry.c, for both kinds of entries */
 
 /** As hostmem_registry_add(). */
@@ -127,6 +131,13 @@ HmEntry *hm_registry_find(HostmemRegistry *self, const char *path,
 /** (transfer container) (element-type HostmemObject): of the wanted entries. */
 GPtrArray *hm_registry_list(HostmemRegistry *self,
                             gboolean (*wanted)(const HmEntry *entry));
+/** An entry for a checked line, whose path is free; NULL with @error, also when
+ * @spec is, with @error set. */
+HmEntry *hm_registry_add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
+                               GError **error);
+
+/* registry-remove.c, for both kinds of entries */
+
 /** As hostmem_registry_remove(), of an entry that is not leaving already. */
 gboolean hm_registry_remove(HmEntry *entry, GError **error);
 /**
@@ -136,13 +147,8 @@ gboolean hm_registry_remove(HmEntry *entry, GError **error);
 void hm_registry_remove_async(HostmemRegistry *self, HmEntry *entry,
                               GError *error, GAsyncReadyCallback callback,
                               gpointer user_data);
-/** An entry for a checked line, whose path is free; NULL with @error, also when
- * @spec is, with @error set. */
-HmEntry *hm_registry_add_entry(HostmemRegistry *self, const HmObjectSpec *spec,
-                               GError **error);
+
+/* registry-batch.c */
+
 /** Wait for the thread of a batch and go on with what it did. */
 void hm_batch_settle(gpointer batch);
-
-/** (transfer full): a task that answers in the registry's context. */
-GTask *hm_registry_new_task(HostmemRegistry *self, const HmWaiter *waiter,
-                            gpointer tag);
