@@ -155,6 +155,34 @@ static void test_context_that_fails_is_dropped(void)
     hm_test_keeper_clear(&keeper);
 }
 
+/* It cannot even be tried, for nobody knows that property. */
+static void test_context_of_unknown_options_is_dropped(void)
+{
+    g_autoptr(GString) changed = NULL;
+    g_autofree char *text = NULL;
+    HmTestKeeper keeper;
+
+    hm_test_keeper_init(&keeper);
+    hm_test_keeper_add(&keeper, "thread-context,id=tc,cpu-affinity=0");
+    hm_test_fill(
+        hm_test_keeper_add(&keeper, MEMFD("m0") ",prealloc-context=tc"));
+    hm_test_keeper_save(&keeper);
+    hm_test_keeper_kill(&keeper);
+    text = hm_test_keeper_text(&keeper);
+    changed = g_string_new(text);
+    g_assert_cmpuint(
+        g_string_replace(changed, "\"cpu-affinity\"", "\"cpu-colour\"", 0), >,
+        0);
+    hm_test_keeper_set_text(&keeper, HOSTMEM_STATE_NAME, changed->str);
+    g_assert_true(hm_test_keeper_try_restore(&keeper, NULL));
+    hm_test_keeper_assert(&keeper, "/objects/tc", HOSTMEM_RESTORE_FAILED,
+                          "cpu-colour");
+    hm_test_assert_filled(hm_test_keeper_find(&keeper, "m0"));
+    hm_test_assert_reads(hm_test_keeper_find(&keeper, "m0"), "prealloc-context",
+                         "\"\"");
+    hm_test_keeper_clear(&keeper);
+}
+
 static void test_note(void)
 {
     HmTestKeeper keeper;
@@ -502,6 +530,8 @@ int main(int argc, char **argv)
         {"/restore/order", test_order},
         {"/restore/links", test_links},
         {"/restore/context-that-fails", test_context_that_fails_is_dropped},
+        {"/restore/context-of-unknown-options",
+         test_context_of_unknown_options_is_dropped},
         {"/restore/note", test_note},
         {"/restore/again", test_restart_after_restart},
         {"/restore/job/goes-on", test_job_goes_on},
