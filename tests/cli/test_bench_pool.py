@@ -11,7 +11,8 @@ import harness
 from harness import (MIB, MemoryCgroup, need_huge_pages, need_program, scratch,
                      wait_until)
 from test_bench import (QUICK, check_results, children, fails, is_gone,
-                        measured, report, running, script, succeeds)
+                        little_kept, measured, report, running, script,
+                        succeeds)
 
 MEMORIES = {"memfd", "memfd,seal=off", "memfd,hugetlb=on"}
 AGAINST = {"the kernel", "QEMU without the memory", "QEMU's prealloc"}
@@ -105,7 +106,7 @@ def test_there_is_room_for_both_sides():
         if not str(cgroup.path).startswith("/sys/fs/cgroup/"):
             harness.skip("no cgroups in /sys/fs/cgroup, where we look")
         found = report("pool", "--size", "1G", "-n", "1",
-                       preexec_fn=cgroup.join)
+                       preexec_fn=cgroup.join, env=little_kept())
         assert cgroup.oom_kills() == 0
     assert max(result["size_mib"] for result in found["results"]) < 48
 
