@@ -22,6 +22,7 @@ GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0},
 POOL = {"id": "p0", "segment-size": SIZE, "ready-size": SIZE,
         "page-size": os.sysconf("SC_PAGESIZE")}
 NOT_FOUND = {"class": "DeviceNotFound", "desc": "there is none"}
+GENERIC = {"class": "GenericError", "desc": "there is none"}
 
 
 def serve(connection, answers):
@@ -45,8 +46,9 @@ def serve(connection, answers):
         value = answers[name]
         if callable(value):
             value = value(request.get("arguments"))
-        put({"error": NOT_FOUND, "id": request["id"]} if value is None
-            else {"return": value, "id": request["id"]})
+        value = NOT_FOUND if value is None else value
+        put({"error": value, "id": request["id"]}
+            if value in (NOT_FOUND, GENERIC) else {"return": value, "id": request["id"]})
 
 
 @contextlib.contextmanager
@@ -208,6 +210,14 @@ def test_memory_that_was_promised_and_is_not_there():
         said = hook.prepare(None, "--pool", "p0")
         assert "there is no" in said and "pc.ram" in said, said
         assert hook.files() == []
+
+
+def test_question_that_is_not_answered_is_the_reason():
+    """Whether an object is gone was asked, and the time was over."""
+    with liar(qom_get=None, query_memory_pools=[POOL],
+              object_del=lambda _: GENERIC) as hook:
+        said = hook.prepare(None, "--pool", "p0", timeout=1)
+        assert "no answer in time" in said, said
 
 
 def test_answers_of_other_types():

@@ -291,17 +291,21 @@ static int open_memory(HookBlock *block, const char *path, int folder,
     return found;
 }
 
-/* Whether it was that file that was moved: others may write where it was. */
-static gboolean check_moved(const HookBlock *block, int folder,
-                            const char *name, GError **error)
+/* Whether it was that file that was moved: others may write where it was.  What
+ * they have put there has to go back as well. */
+static gboolean check_moved(HookBlock *block, int folder, const char *name,
+                            GError **error)
 {
     struct stat there;
 
     if (fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) < 0) {
         return refuse_errno(error, block->path);
     }
-    return is_same(&there, &block->moved) ||
-           hook_refuse(error, HOSTMEM_ERROR_INVALID,
+    if (is_same(&there, &block->moved)) {
+        return TRUE;
+    }
+    block->moved = there;
+    return hook_refuse(error, HOSTMEM_ERROR_INVALID,
                        "%s was replaced while it was moved", block->origin);
 }
 
