@@ -69,8 +69,9 @@ def test_failed_start_says_why():
 
 
 def test_start_may_take_longer_than_the_limit_while_it_gets_on():
-    with harness.tmpfs(1024 * MIB) as folder, SlowHost(1) as slow, booted(
-            f"-object memory-backend-file,id=m0,size=768M,share=on,thp=off,"
+    # Not so slow that it says nothing within that limit.
+    with harness.tmpfs(1280 * MIB) as folder, SlowHost(3) as slow, booted(
+            f"-object memory-backend-file,id=m0,size=1G,share=on,thp=off,"
             f"mem-path={folder}/file,prealloc=on,prealloc-threads=1",
             start=False) as systemd:
         if slow.version != 1:
