@@ -143,6 +143,21 @@ def test_pidfile_of_a_dead_process():
             assert alive(pid)
 
 
+def test_pidfile_that_is_none_stays_as_it_is():
+    with scratch() as folder:
+        path = folder / "pid"
+        path.symlink_to("theirs")
+        for text in "a: 1\n", "1" * 40:
+            (folder / "theirs").write_text(text)
+            fails("--once", "-object", RAM, "-pidfile", path,
+                  phrases=["cannot create PID file", str(path),
+                           "something else in it"])
+            assert (folder / "theirs").read_text() == text
+    # Such a file looks empty.
+    fails("--once", "-object", RAM, "-pidfile", "/proc/self/oom_score_adj",
+          phrases=["something else in it"])
+
+
 def test_pidfile_is_tried_before_any_object():
     bad = "memory-backend-ram,id=m0,size=0"
     with scratch() as folder:

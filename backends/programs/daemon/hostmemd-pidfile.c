@@ -6,6 +6,9 @@
 #include <unistd.h>
 #include "hostmemd.h"
 
+/* Longer than what we write. */
+#define MAX_TEXT 32
+
 struct HmPidfile {
     char *path;
     int fd;
@@ -37,6 +40,28 @@ static gboolean check_unlocked(int fd, const char *path, GError **error)
     return lock.l_type == F_UNLCK || fail(error, "lock", path, EAGAIN);
 }
 
+/* What an earlier process left, or the file is somebody else's: a file of
+ * /proc, that is empty but has something to read, too. */
+static gboolean check_ours(int fd, const char *path, GError **error)
+{
+    char text[MAX_TEXT + 1] = {'\0'};
+    struct stat st;
+    gssize length;
+
+    if (fstat(fd, &st) < 0 || (length = pread(fd, text, MAX_TEXT, 0)) < 0) {
+        return fail(error, "read", path, errno);
+    }
+    if (S_ISREG(st.st_mode) && st.st_size == length &&
+        strspn(text, "0123456789 \n") == (gsize)length) {
+        return TRUE;
+    }
+    g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_INVALID,
+                "cannot create PID file: %s is there and is none: it has "
+                "something else in it than the number of a process",
+                path);
+    return FALSE;
+}
+
 /* To create it now would tell that we are ready. */
 gboolean hm_pidfile_check(const char *path, GError **error)
 {
@@ -47,7 +72,7 @@ gboolean hm_pidfile_check(const char *path, GError **error)
         return errno == ENOENT ? check_folder(path, error)
                                : fail(error, "open", path, errno);
     }
-    ok = check_unlocked(fd, path, error);
+    ok = check_ours(fd, path, error) && check_unlocked(fd, path, error);
     close(fd);
     return ok;
 }
@@ -74,7 +99,7 @@ static gboolean open_locked(HmPidfile *self, GError **error)
             return fail(error, "lock", self->path, errno);
         }
         if (still_there(self->fd, self->path)) {
-            return TRUE;
+            return check_ours(self->fd, self->path, error);
         }
         close(self->fd);
     }
