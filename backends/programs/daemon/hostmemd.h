@@ -85,7 +85,7 @@ typedef struct HmPidfile HmPidfile;
  * An unlocked file, as a killed process leaves one, is taken over.
  *
  * Returns: (transfer full): or NULL with %HOSTMEM_ERROR_SYSTEM (also when a
- * living process has it) or %HOSTMEM_ERROR_INVALID (it has something else in it)
+ * living process has it) or %HOSTMEM_ERROR_INVALID (something else is in it)
  */
 HmPidfile *hm_pidfile_new(const char *path, GError **error);
 /** Whether that can succeed, as far as one sees now; changes nothing. */
