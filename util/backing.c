@@ -369,7 +369,7 @@ static void find_file_holes(const Stretch *file, HmRangeList *holes)
         gint64 data = hm_os_seek(file->fd, at, SEEK_DATA);
         gint64 hole;
 
-        if (data < 0 && data != -ENXIO) {
+        if (data < (gint64)at && data != -ENXIO) {
             return;
         }
         /* No more data, or it lies behind the range. */

@@ -402,6 +402,25 @@ static void test_holes_count_from_the_backing(void)
     assert_holes(&backing, NULL, 0, 4, "0+1 2+2");
 }
 
+static gint64 seek_backwards(const HmFakeRecord *record,
+                             gpointer data G_GNUC_UNUSED)
+{
+    return (gint64)(record->arg == SEEK_DATA ? page() : 2 * page());
+}
+
+/* As a filesystem in user space might answer. */
+static void test_holes_end_where_a_seek_goes_backwards(void)
+{
+    g_auto(HmBacking) backing = HM_BACKING_INIT;
+
+    hm_fake_reset();
+    g_assert_true(init_memfd(&backing, 8 * page(), 0, FALSE, NULL));
+    hm_fake_hook(HM_FAKE_SEEK, seek_backwards, NULL);
+    assert_holes(&backing, NULL, 4, 4, "");
+    assert_holes(&backing, NULL, 0, 4, "0+1");
+    hm_fake_hook(HM_FAKE_SEEK, NULL, NULL);
+}
+
 static void test_holes_of_a_private_mapping_are_its_own(void)
 {
     g_auto(HmBacking) backing = HM_BACKING_INIT;
@@ -570,6 +589,8 @@ int main(int argc, char **argv)
                     test_holes_of_shared_memory);
     g_test_add_func("/backing/holes-count-from-the-backing",
                     test_holes_count_from_the_backing);
+    g_test_add_func("/backing/holes-end-where-a-seek-goes-backwards",
+                    test_holes_end_where_a_seek_goes_backwards);
     g_test_add_func("/backing/holes-of-a-private-mapping-are-its-own",
                     test_holes_of_a_private_mapping_are_its_own);
     g_test_add_func("/backing/holes-of-huge-pages-are-all-or-none",
