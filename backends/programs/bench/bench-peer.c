@@ -24,6 +24,8 @@ struct BenchPeer {
     GPid pid;     /* 0: not started */
     int socket;   /* of ours */
     int messages; /* what it says on standard error */
+    gsize length; /* of what was received, and is not taken yet */
+    char received[BENCH_PEER_LINE];
 };
 
 /* In the child, after fork. */
@@ -116,28 +118,47 @@ static gboolean say_gone(const BenchPeer *self, GError **error)
     return FALSE;
 }
 
-/* A line at a time is all that QEMU sends. */
+static gboolean receive_more(BenchPeer *self, GError **error)
+{
+    ssize_t n;
+
+    if (self->length == BENCH_PEER_LINE) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_LIMIT,
+                    "QEMU sends a line of more than %d bytes", BENCH_PEER_LINE);
+        return FALSE;
+    }
+    do {
+        n = recv(self->socket, self->received + self->length,
+                 BENCH_PEER_LINE - self->length, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) {
+        g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT,
+                    "QEMU does not answer within %d seconds", TIMEOUT_S);
+        return FALSE;
+    }
+    if (n <= 0) {
+        return say_gone(self, error);
+    }
+    self->length += n;
+    return TRUE;
+}
+
+/* An answer may come along with an event before it, or after it. */
 gboolean bench_peer_receive(BenchPeer *self, char *line, GError **error)
 {
-    gsize length = 0;
+    const char *end;
+    gsize taken;
 
-    while (length == 0 || line[length - 1] != '\n') {
-        ssize_t n =
-            recv(self->socket, line + length, BENCH_PEER_LINE - length, 0);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && errno == EAGAIN) {
-            g_set_error(error, HOSTMEM_ERROR, HOSTMEM_ERROR_TIMED_OUT,
-                        "QEMU does not answer within %d seconds", TIMEOUT_S);
+    while (!(end = memchr(self->received, '\n', self->length))) {
+        if (!receive_more(self, error)) {
             return FALSE;
         }
-        if (n <= 0 || length + n == BENCH_PEER_LINE) {
-            return say_gone(self, error);
-        }
-        length += n;
     }
-    line[length - 1] = '\0';
+    taken = end - self->received;
+    memcpy(line, self->received, taken);
+    line[taken++] = '\0';
+    self->length -= taken;
+    memmove(self->received, self->received + taken, self->length);
     return TRUE;
 }
 

@@ -453,7 +453,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchPeer, bench_peer_free)
 gboolean bench_peer_send(BenchPeer *self, const char *line, GError **error);
 /** @line: room for %BENCH_PEER_LINE bytes */
 gboolean bench_peer_receive(BenchPeer *self, char *line, GError **error);
-#define BENCH_PEER_LINE 1024
+#define BENCH_PEER_LINE 4096
 
 /* What there is to do; (transfer full) each: bench-*.c
  */
