@@ -10,6 +10,7 @@ import shlex
 import subprocess
 
 import libvirtd
+from expect import under
 from harness import (Hostmemd, need_program, need_root, program, run_hostmemd,
                      scratch, skip, wait_until)
 
@@ -39,8 +40,7 @@ def private(script=""):
     """What hostmemd is started by so that it sees no hugetlbfs but that of
     @script, which may mount what it likes."""
     need_root()
-    need_program("unshare")
-    return ["unshare", "--mount", "--propagation=private", "sh", "-c",
+    return [*under("unshare", "--mount", "--propagation=private"), "sh", "-c",
             PRIVATE.format(script=script), "sh"]
 
 

@@ -17,8 +17,8 @@
 /*
  * What libvirt's driver does as root it does as nobody, to a tmpfs and to
  * hugetlbfs that no other process sees: it makes directories there, and in the
- * places of the system, when it starts.  A user who may not mount gets a
- * directory like any other; and no huge pages, for libvirt insists on a
+ * places of the system, when it starts.  Where mounts cannot be hidden it gets
+ * a directory like any other; and no huge pages, for libvirt insists on a
  * directory in each hugetlbfs.
  */
 
@@ -208,8 +208,7 @@ static gboolean fill_root(HmSandbox *self, GError **error)
     g_autofree char *options = g_strdup_printf("mode=0755,uid=%d", NOBODY);
     g_autofree char *conf = NULL;
 
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("hostmem", self->root, "tmpfs", MS_NOSUID, options) != 0) {
+    if (mount("hostmem", self->root, "tmpfs", MS_NOSUID, options) != 0) {
         return fail(error, self->root);
     }
     self->has_mounts = TRUE;
@@ -255,6 +254,14 @@ static void set_environment(const HmSandbox *self)
     }
 }
 
+/* Nobody else sees what is mounted from now on.  A chroot whose root is no
+ * mount cannot have that. */
+static gboolean hide_mounts(void)
+{
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
 gboolean hm_sandbox_enter(HmSandbox *self, GError **error)
 {
     set_environment(self);
@@ -262,7 +269,7 @@ gboolean hm_sandbox_enter(HmSandbox *self, GError **error)
     if (geteuid() != 0) {
         return TRUE;
     }
-    if (unshare(CLONE_NEWNS) == 0) {
+    if (hide_mounts()) {
         return fill_root(self, error) && become_nobody(error);
     }
     if (chown(self->root, NOBODY, NOBODY) != 0) {
