@@ -9,6 +9,7 @@ from harness import diag
 READY = "the guest is ready"
 TIMEOUT = 60.0  # seconds for what takes one or two on an idle machine
 RETRY_TIME = 50.0  # after which the driver tries again what did not work
+PATIENCE = 3 * RETRY_TIME + TIMEOUT  # twice, after twice the time
 
 
 class Vmm:
@@ -86,7 +87,7 @@ class Vmm:
         return {**{key: int(value) if value.isdigit() else value
                    for key, value in pairs}, "reason": reason}
 
-    def wait_for(self, condition, timeout=RETRY_TIME + TIMEOUT):
+    def wait_for(self, condition, timeout=PATIENCE):
         """Poll until @condition(status); returns that status."""
         deadline = time.monotonic() + timeout
         while not condition(status := self.status()):
