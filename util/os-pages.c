@@ -122,20 +122,25 @@ static gboolean page_range(void *addr, gsize length, guint64 *start,
            g_uint64_checked_add(end, *end, *start);
 }
 
+/* Returns: a descriptor, and the range in whole pages; or -errno */
+static int open_pagemap(void *addr, gsize length, guint64 *start, guint64 *end)
+{
+    return page_range(addr, length, start, end)
+               ? hm_os_open("/proc/self/pagemap", O_RDONLY, 0)
+               : -EINVAL;
+}
+
 /* Pages with an entry in the page tables, and as much of @told of each as the
  * kernel tells. */
 static int find_populated(void *addr, gsize length, guint64 told,
                           FoundFunc func, gpointer data)
 {
-    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
     guint64 start, end;
+    hm_autofd int pagemap = open_pagemap(addr, length, &start, &end);
     int ret;
 
     if (pagemap < 0) {
         return pagemap;
-    }
-    if (!page_range(addr, length, &start, &end)) {
-        return -EINVAL;
     }
     ret = scan_pages(pagemap, start, end, PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
                      told, func, data);
@@ -174,16 +179,13 @@ int hm_os_populated_ranges(void *addr, gsize length, HmRangeList *ranges)
 
 int hm_os_huge_ranges(void *addr, gsize length, HmRangeList *ranges)
 {
-    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
     Listing listing = {(guintptr)addr, ranges};
     guint64 start, end;
+    hm_autofd int pagemap = open_pagemap(addr, length, &start, &end);
     int ret;
 
     if (pagemap < 0) {
         return pagemap;
-    }
-    if (!page_range(addr, length, &start, &end)) {
-        return -EINVAL;
     }
     ret = scan_pages(pagemap, start, end, PAGE_IS_HUGE, PAGE_IS_HUGE, add_range,
                      &listing);
@@ -247,16 +249,13 @@ static void keep_entry(guint64 at, guint64 entry, gpointer data)
 int hm_os_kept_ranges(void *addr, gsize length, guint64 mark,
                       HmRangeList *ranges)
 {
-    hm_autofd int pagemap = hm_os_open("/proc/self/pagemap", O_RDONLY, 0);
     Keeping keeping = {{(guintptr)addr, ranges}, mark, TRUE};
     guint64 start, end;
+    hm_autofd int pagemap = open_pagemap(addr, length, &start, &end);
     int ret;
 
     if (pagemap < 0) {
         return pagemap;
-    }
-    if (!page_range(addr, length, &start, &end)) {
-        return -EINVAL;
     }
     ret = read_entries(pagemap, start, end, keep_entry, &keeping);
     return ret < 0 || keeping.told ? ret : -EPERM;

@@ -74,62 +74,50 @@ static json_t *all_of(CtlPeer *peer, const char *id, GError **error)
 
 /* Both */
 
-/* (transfer full) (nullable): what the command returned. */
+/*
+ * (transfer full) (nullable): what the command returned.
+ * @advice: (nullable)
+ * @words: those of the ranges, which are read before anybody is asked
+ * @peer: (out): who was asked
+ */
 static json_t *call_with_ranges(CtlCall *call, const char *command,
-                                CtlPeer *peer, json_t *ranges, GError **error)
+                                const char *advice, char **words,
+                                CtlPeer **peer, GError **error)
 {
     const char *id = call->words[0];
-    json_auto_t *all = ranges ? NULL : all_of(peer, id, error);
-    json_t *arguments;
+    g_autoptr(GError) wrong = NULL;
+    json_auto_t *ranges = ranges_of(call, words, &wrong);
 
-    if (!ranges && !all) {
+    if (wrong) {
+        g_propagate_error(error, g_steal_pointer(&wrong));
         return NULL;
     }
-    arguments =
-        json_pack("{s:s,s:O}", "id", id, "ranges", ranges ? ranges : all);
-    if (g_str_equal(command, "memory-advise")) {
-        json_object_set_new(arguments, "advice", json_string(call->words[1]));
+    *peer = ctl_peer_new(call, error);
+    if (!*peer || (!ranges && !(ranges = all_of(*peer, id, error)))) {
+        return NULL;
     }
-    return ctl_peer_call(peer, command, arguments, error);
+    return ctl_peer_call(*peer, command,
+                         json_pack("{s:s,s:O,s:s*}", "id", id, "ranges", ranges,
+                                   "advice", advice),
+                         error);
 }
 
 int ctl_run_discard(CtlCall *call, GError **error)
 {
-    g_autoptr(GError) wrong = NULL;
-    json_auto_t *ranges = ranges_of(call, call->words + 1, &wrong);
     g_autoptr(CtlPeer) peer = NULL;
+    json_auto_t *done = call_with_ranges(call, "memory-discard", NULL,
+                                         call->words + 1, &peer, error);
 
-    if (wrong) {
-        g_propagate_error(error, g_steal_pointer(&wrong));
-        return EXIT_FAILURE;
-    }
-    peer = ctl_peer_new(call, error);
-    if (!peer) {
-        return EXIT_FAILURE;
-    }
-    json_auto_t *done =
-        call_with_ranges(call, "memory-discard", peer, ranges, error);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int ctl_run_advise(CtlCall *call, GError **error)
 {
-    g_autoptr(GError) wrong = NULL;
-    json_auto_t *ranges = ranges_of(call, call->words + 2, &wrong);
     g_autoptr(CtlPeer) peer = NULL;
-    const char *job;
+    json_auto_t *done = call_with_ranges(call, "memory-advise", call->words[1],
+                                         call->words + 2, &peer, error);
+    const char *job = peer_json_string(done, "job");
 
-    if (wrong) {
-        g_propagate_error(error, g_steal_pointer(&wrong));
-        return EXIT_FAILURE;
-    }
-    peer = ctl_peer_new(call, error);
-    if (!peer) {
-        return EXIT_FAILURE;
-    }
-    json_auto_t *done =
-        call_with_ranges(call, "memory-advise", peer, ranges, error);
-    job = peer_json_string(done, "job");
     if (!job || !ctl_call_has(call, "--wait")) {
         return done ? EXIT_SUCCESS : EXIT_FAILURE;
     }
